@@ -1,0 +1,36 @@
+// Package usagev1 is the metering segment: the fact from which every bill is made.
+package usagev1
+
+import (
+	"fmt"
+	"time"
+)
+
+// ID identifies a segment for ever. It is decided by the node that observed the interval, so that a
+// segment that is sent twice has the same ID twice.
+type ID struct {
+	PodUID     string `json:"podUID"`
+	Generation int64  `json:"generation"`
+	Sequence   int64  `json:"sequence"` // per pod, from 1, without gaps
+}
+
+func (id ID) String() string { return fmt.Sprintf("%s/%d/%d", id.PodUID, id.Generation, id.Sequence) }
+
+// Segment is an interval in which a pod's billed size did not change.
+// Segments of one pod abut: the next one's Start is the previous one's End.
+type Segment struct {
+	ID
+	Namespace    string            `json:"namespace"`
+	Pod          string            `json:"pod"`
+	Node         string            `json:"node"`
+	ComputeClass string            `json:"computeClass"` // general-purpose, performance
+	QoS          string            `json:"qos"`          // default, best-effort
+	CPUMilli     int64             `json:"cpuMilli"`
+	MemoryBytes  int64             `json:"memoryBytes"`
+	Start        time.Time         `json:"start"` // UTC, whole milliseconds
+	End          time.Time         `json:"end"`   // zero while the segment is open
+	Labels       map[string]string `json:"labels,omitempty"`
+}
+
+// Open reports whether the interval still goes on.
+func (s Segment) Open() bool { return s.End.IsZero() }

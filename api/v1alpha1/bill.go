@@ -1,0 +1,50 @@
+// Package v1alpha1 is Swell's own API group, swell.dev/v1alpha1, and the annotations it puts on pods.
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Group and Version of the API.
+const (
+	Group   = "swell.dev"
+	Version = "v1alpha1"
+)
+
+// Bill is what one pod has cost so far. It is computed, never stored; its name is the pod's name and its
+// uid the pod's uid (a name may have been used by several pods). Served read-only as
+// /apis/swell.dev/v1alpha1/[namespaces/NS/]bills.
+type Bill struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata"`
+
+	Currency string     `json:"currency"`
+	Lines    []BillLine `json:"lines"`
+	Total    BillTotal  `json:"total"`
+}
+
+// BillLine is one segment, priced.
+type BillLine struct {
+	Generation   int64       `json:"generation"`
+	Sequence     int64       `json:"sequence"`
+	ComputeClass string      `json:"computeClass"`
+	QoS          string      `json:"qos"`
+	CPUMilli     int64       `json:"cpuMilli"`
+	MemoryBytes  int64       `json:"memoryBytes"`
+	Start        metav1.Time `json:"start"`
+	End          metav1.Time `json:"end,omitzero"` // absent while the segment is open
+	BillTotal    `json:",inline"`
+}
+
+// BillTotal holds quantities in thousandths and money in whole millionths of the currency.
+type BillTotal struct {
+	Milliseconds     int64 `json:"milliseconds"`
+	VCPUMilliseconds int64 `json:"vcpuMilliseconds"` // vCPU × milliseconds
+	GiBMilliseconds  int64 `json:"gibMilliseconds"`  // GiB × milliseconds
+	CostMicros       int64 `json:"costMicros"`       // 1e-6 of the currency
+}
+
+// BillList is a list of bills.
+type BillList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata"`
+	Items           []Bill `json:"items"`
+}

@@ -1,0 +1,98 @@
+package v1alpha1
+
+import (
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Default size of a container that names neither requests nor limits: the smallest cell of the grid
+// that serverless providers sell.
+const (
+	DefaultCPUMilli    = 250
+	DefaultMemoryBytes = 512 << 20
+)
+
+// Annotations on pods.
+const (
+	AnnotationComputeClass = "swell.dev/compute-class" // general-purpose (default) or performance
+	AnnotationQoS          = "swell.dev/qos"           // default or best-effort
+
+	// AnnotationAllocated stands on a pod whose spec asks for a size that is not admitted yet (deferred
+	// or infeasible). It holds what is admitted: JSON, container name → resources. Only the control
+	// plane writes it.
+	AnnotationAllocated = "swell.dev/allocated-resources"
+)
+
+// Values of the annotations.
+const (
+	ClassGeneralPurpose = "general-purpose"
+	ClassPerformance    = "performance"
+	QoSDefault          = "default"
+	QoSBestEffort       = "best-effort"
+)
+
+// ComputeClass returns the pod's compute class, defaulted.
+func ComputeClass(pod *corev1.Pod) string {
+	if v := pod.Annotations[AnnotationComputeClass]; v != "" {
+		return v
+	}
+	return ClassGeneralPurpose
+}
+
+// QoS returns the pod's billing quality of service, defaulted.
+func QoS(pod *corev1.Pod) string {
+	if v := pod.Annotations[AnnotationQoS]; v != "" {
+		return v
+	}
+	return QoSDefault
+}
+
+// Allocated returns the admitted resources of the pod's containers: what the spec says, unless a
+// resize still waits. The nodelet actuates these and nothing else.
+func Allocated(pod *corev1.Pod) (map[string]corev1.ResourceRequirements, error) {
+	out := make(map[string]corev1.ResourceRequirements, len(pod.Spec.Containers))
+	for i := range pod.Spec.Containers {
+		out[pod.Spec.Containers[i].Name] = pod.Spec.Containers[i].Resources
+	}
+	raw, ok := pod.Annotations[AnnotationAllocated]
+	if !ok {
+		return out, nil
+	}
+	var held map[string]corev1.ResourceRequirements
+	if err := json.Unmarshal([]byte(raw), &held); err != nil {
+		return nil, fmt.Errorf("pod %s/%s: annotation %s: %w", pod.Namespace, pod.Name, AnnotationAllocated, err)
+	}
+	for name, res := range held {
+		if _, ok := out[name]; ok {
+			out[name] = res
+		}
+	}
+	return out, nil
+}
+
+// PodSize is what a pod takes from a node and what it is billed for, in milli-CPU and bytes. Nodes are
+// never oversubscribed, so a container counts with its limit, or with its request where that is larger
+// or alone. Init containers run before the rest, so the largest of them is a floor.
+func PodSize(pod *corev1.Pod) (cpuMilli, memoryBytes int64, err error) {
+	allocated, err := Allocated(pod)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, res := range allocated {
+		c, m := containerSize(res)
+		cpuMilli += c
+		memoryBytes += m
+	}
+	for i := range pod.Spec.InitContainers {
+		c, m := containerSize(pod.Spec.InitContainers[i].Resources)
+		cpuMilli, memoryBytes = max(cpuMilli, c), max(memoryBytes, m)
+	}
+	return cpuMilli, memoryBytes, nil
+}
+
+func containerSize(res corev1.ResourceRequirements) (cpuMilli, memoryBytes int64) {
+	return max(res.Limits.Cpu().MilliValue(), res.Requests.Cpu().MilliValue()),
+		max(res.Limits.Memory().Value(), res.Requests.Memory().Value())
+}

@@ -1,0 +1,52 @@
+package controlplane
+
+import "time"
+
+// Demand is what a pod takes from a node's capacity and what it is billed for.
+type Demand struct {
+	CPUMilli    int64
+	MemoryBytes int64
+}
+
+// Add returns d+e.
+func (d Demand) Add(e Demand) Demand {
+	return Demand{CPUMilli: d.CPUMilli + e.CPUMilli, MemoryBytes: d.MemoryBytes + e.MemoryBytes}
+}
+
+// Max returns the larger of each quantity.
+func (d Demand) Max(e Demand) Demand {
+	return Demand{CPUMilli: max(d.CPUMilli, e.CPUMilli), MemoryBytes: max(d.MemoryBytes, e.MemoryBytes)}
+}
+
+// Fits reports whether d fits into free.
+func (d Demand) Fits(free Demand) bool {
+	return d.CPUMilli <= free.CPUMilli && d.MemoryBytes <= free.MemoryBytes
+}
+
+// PlaceRequest asks for a node for one pod.
+type PlaceRequest struct {
+	UID          string
+	Demand       Demand
+	NodeName     string            // if set, only this node
+	NodeSelector map[string]string // labels the node must have
+	Created      time.Time         // orders the pending
+}
+
+// Node is a host as the scheduler sees it.
+type Node struct {
+	Name     string
+	Labels   map[string]string
+	Capacity Demand
+	MaxPods  int
+	Ready    bool
+	Cordoned bool // spec.unschedulable
+}
+
+// ResizeVerdict is the ledger's answer to a resize.
+type ResizeVerdict uint8
+
+const (
+	ResizeAdmitted   ResizeVerdict = iota + 1
+	ResizeDeferred                 // the node is full now; asked again when room frees
+	ResizeInfeasible               // the node could never hold it
+)

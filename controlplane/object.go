@@ -1,0 +1,65 @@
+package controlplane
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// Key names a stored object. Namespace is empty for cluster-scoped resources.
+type Key struct {
+	Resource  string // plural, lower case: pods, configmaps, namespaces …
+	Namespace string
+	Name      string
+}
+
+func (k Key) String() string {
+	if k.Namespace == "" {
+		return fmt.Sprintf("%s %q", k.Resource, k.Name)
+	}
+	return fmt.Sprintf("%s %q", k.Resource, k.Namespace+"/"+k.Name)
+}
+
+// Object is an API object with metadata. A stored Object is shared by all its readers and must not be
+// changed: DeepCopyObject it first.
+type Object interface {
+	runtime.Object
+	metav1.Object
+}
+
+// Mutation is one change to one object. Change gets the present object (nil where there is none) and
+// returns the next one: nil deletes, the same pointer changes nothing, an error abandons the mutation.
+// It runs while no other mutation of that key does, may run on any goroutine, must be quick and must
+// not change its argument. The store sets resourceVersion on what it returns.
+type Mutation struct {
+	Key    Key
+	Change func(current Object) (next Object, err error)
+}
+
+// EventType says what an Event did.
+type EventType uint8
+
+const (
+	Added EventType = iota + 1
+	Modified
+	Deleted
+)
+
+// Event is one change, in the order of Version. Several objects that were committed in one etcd
+// transaction have versions of their own.
+type Event struct {
+	Type     EventType
+	Key      Key
+	Version  uint64
+	Object   Object // after the change; for Deleted the last state, with Version as its resourceVersion
+	Previous Object // before the change; nil for Added
+}
+
+// Subscription is a stream of events. Events is closed when the subscription ends; Err then tells why:
+// nil after Stop, ErrExpired when the reader fell too far behind (it must list again).
+type Subscription struct {
+	Events <-chan Event
+	Stop   func() // idempotent
+	Err    func() error
+}

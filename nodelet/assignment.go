@@ -1,0 +1,34 @@
+package nodelet
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Assignment is a pod that this node shall run, with everything it refers to. The pod's spec is desired;
+// what is admitted, and so to be actuated, is v1alpha1.Allocated(Pod).
+type Assignment struct {
+	Pod        *corev1.Pod
+	ConfigMaps map[string]*corev1.ConfigMap // by name
+	Secrets    map[string]*corev1.Secret    // by name; image pull secrets included
+}
+
+// Report is what the nodelet has observed of one pod.
+type Report struct {
+	UID       string
+	Namespace string
+	Name      string
+	Status    corev1.PodStatus
+	Finished  bool // every container ended and was removed; nothing of the pod is left on the host
+	Events    []Event
+}
+
+// Event becomes a core/v1 Event on the pod. Reasons are the kubelet's.
+type Event struct {
+	Type      string // Normal or Warning
+	Reason    string
+	Message   string
+	Time      time.Time
+	FieldPath string // spec.containers{name}, or empty
+}

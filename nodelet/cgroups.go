@@ -1,0 +1,44 @@
+package nodelet
+
+import (
+	"context"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Cgroups owns the pods' part of the cgroup tree: <parent>/pod<UID>, and below it one cgroup per
+// container that the runtime makes at Container.CgroupPath.
+type Cgroups interface {
+	// EnsurePod makes the pod's cgroup with the limits that follow from its containers.
+	EnsurePod(podUID string, containers map[string]corev1.ResourceRequirements) error
+	// ContainerPath answers Container.CgroupPath for a container of the pod.
+	ContainerPath(podUID, container string) string
+	// Resize writes new limits in place, in the order that the kernel accepts and that Kubernetes
+	// documents (memory before CPU; growing pod → containers, shrinking containers → pod; a failed
+	// decrease cancels the increases), and answers what the kernel holds afterwards, per container.
+	// A memory limit that the container's usage doesn't allow is ErrMemoryInUse and changes nothing.
+	// Containers that aren't running have no cgroup and are left out of the answer.
+	Resize(ctx context.Context, podUID string, containers map[string]corev1.ResourceRequirements) (Actual, error)
+	// Read answers what the kernel holds, per container.
+	Read(podUID string, containers []string) (Actual, error)
+	// Usage answers cumulative CPU time and memory per container.
+	Usage(podUID string, containers []string) (map[string]Usage, error)
+	// RemovePod kills what is left in it and removes it. One that doesn't exist is no error.
+	RemovePod(podUID string) error
+	// List answers the pods that have one.
+	List() ([]string, error)
+}
+
+// Actual is, per container, the resources that the kernel's values stand for: requests from
+// cpu.shares/weight, limits from quota and memory limit.
+type Actual map[string]corev1.ResourceRequirements
+
+// Usage is a reading of a container's counters.
+type Usage struct {
+	CPU        time.Duration // since it started
+	Memory     int64         // working set in bytes: usage less inactive file pages
+	Throttled  time.Duration // since it started
+	OOMKills   int64
+	MeasuredAt time.Time
+}
