@@ -25,6 +25,7 @@ func (d Demand) Fits(free Demand) bool {
 
 // PlaceRequest asks for a node for one pod.
 type PlaceRequest struct {
+	Key          Key
 	UID          string
 	Demand       Demand
 	NodeName     string            // if set, only this node
