@@ -1,0 +1,65 @@
+package nodes
+
+import (
+	corev1 "k8s.io/api/core/v1"
+
+	nodev1 "swell.dev/swell/api/node/v1"
+	"swell.dev/swell/controlplane"
+)
+
+// desired is everything that a node shall run now.
+func (h *Hub) desired(node string) *nodev1.Sync {
+	h.mu.Lock()
+	refs := make([]podRef, 0, len(h.pods.on(node)))
+	for _, ref := range h.pods.on(node) {
+		refs = append(refs, ref)
+	}
+	h.mu.Unlock()
+	out := &nodev1.Sync{}
+	for _, ref := range refs {
+		if a := h.present(ref).GetAssign(); a != nil {
+			out.Pods = append(out.Pods, a)
+		}
+	}
+	return out
+}
+
+// present is what a node has to know of a pod now: an assignment, or that it is gone.
+func (h *Hub) present(ref podRef) *nodev1.ToNode {
+	gone := &nodev1.ToNode{Message: &nodev1.ToNode_Remove{Remove: &nodev1.Remove{Uid: ref.uid}}}
+	o, ok := h.cfg.Store.Get(ref.key)
+	if !ok {
+		return gone
+	}
+	pod := o.(*corev1.Pod)
+	if string(pod.UID) != ref.uid || pod.Spec.NodeName != ref.node {
+		return gone
+	}
+	a := &nodev1.Assignment{}
+	var err error
+	if a.Pod, err = pod.Marshal(); err != nil {
+		h.cfg.Log.Error("pod not encoded", "pod", ref.key.String(), "cause", err)
+		return gone
+	}
+	for _, key := range references(pod) {
+		o, ok := h.cfg.Store.Get(key)
+		if !ok {
+			continue // the nodelet says what is missing, as a kubelet does
+		}
+		switch o := o.(type) {
+		case *corev1.ConfigMap:
+			if b, err := o.Marshal(); err == nil {
+				a.ConfigMaps = append(a.ConfigMaps, b)
+			}
+		case *corev1.Secret:
+			if b, err := o.Marshal(); err == nil {
+				a.Secrets = append(a.Secrets, b)
+			}
+		}
+	}
+	return &nodev1.ToNode{Message: &nodev1.ToNode_Assign{Assign: a}}
+}
+
+func podKey(namespace, name string) controlplane.Key {
+	return controlplane.Key{Resource: "pods", Namespace: namespace, Name: name}
+}

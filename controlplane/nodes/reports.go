@@ -1,0 +1,146 @@
+package nodes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	nodev1 "swell.dev/swell/api/node/v1"
+	"swell.dev/swell/controlplane"
+)
+
+// commitsAtOnce bounds the durable writes that one message of reports has in flight.
+const commitsAtOnce = 64
+
+// reports applies what a nodelet has observed. Those of one message are of different pods; the next
+// message is taken when this one's durable writes are done, so that a pod's reports stay in order.
+func (h *Hub) reports(ctx context.Context, s *session, in []*nodev1.PodReport) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(commitsAtOnce)
+	for _, r := range in {
+		var st corev1.PodStatus
+		if err := st.Unmarshal(r.Status); err != nil {
+			return fmt.Errorf("report of pod %s/%s: status: %w", r.Namespace, r.Name, err)
+		}
+		key := podKey(r.Namespace, r.Name)
+		o, ok := h.cfg.Store.Get(key)
+		if !ok || string(o.GetUID()) != r.Uid || o.(*corev1.Pod).Spec.NodeName != s.node {
+			if !r.Finished {
+				s.mark(r.Uid, key) // answered with Remove
+			}
+			continue
+		}
+		pod := o.(*corev1.Pod)
+		h.events.record(ctx, pod, s.node, r.Events)
+		if d, ok := actuated(&st); ok {
+			h.cfg.Scheduler.Actuated(r.Uid, d)
+		}
+		if terminal(&st) || (r.Finished && pod.DeletionTimestamp != nil) {
+			group.Go(func() error { return h.settle(ctx, key, r.Uid, &st, r.Finished) })
+			continue
+		}
+		_, err := h.cfg.Store.Observe(key, func(current controlplane.Object) controlplane.Object {
+			return observed(current.(*corev1.Pod), r.Uid, &st)
+		})
+		if err != nil && !errors.Is(err, controlplane.ErrNotFound) {
+			return err
+		}
+	}
+	return group.Wait()
+}
+
+// settle makes durable what must outlive the node: that a pod ended, and that a deleted one is gone.
+func (h *Hub) settle(ctx context.Context, key controlplane.Key, uid string, st *corev1.PodStatus, finished bool) error {
+	_, err := h.cfg.Store.Commit(ctx, controlplane.Mutation{Key: key, Change: func(current controlplane.Object) (controlplane.Object, error) {
+		if current == nil || string(current.GetUID()) != uid {
+			return nil, controlplane.ErrNotFound
+		}
+		pod := current.(*corev1.Pod)
+		if finished && pod.DeletionTimestamp != nil && len(pod.Finalizers) == 0 {
+			return nil, nil
+		}
+		return observed(pod, uid, st), nil
+	}})
+	if errors.Is(err, controlplane.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// observed answers the pod with a reported status, or the same pod if that says nothing new. What the
+// control plane decided (placement, a resize that waits) isn't the nodelet's to say.
+func observed(pod *corev1.Pod, uid string, st *corev1.PodStatus) *corev1.Pod {
+	if string(pod.UID) != uid || terminal(&pod.Status) {
+		return pod // another pod of that name, or one whose end is already recorded
+	}
+	next := *st
+	next.Conditions = mergeConditions(pod.Status.Conditions, st.Conditions)
+	if next.QOSClass == "" {
+		next.QOSClass = pod.Status.QOSClass
+	}
+	next.ObservedGeneration = max(st.ObservedGeneration, pod.Status.ObservedGeneration)
+	if equality.Semantic.DeepEqual(&next, &pod.Status) {
+		return pod
+	}
+	out := *pod // shallow: nothing but the status differs, and stored objects are never changed
+	out.Status = next
+	return &out
+}
+
+func ownCondition(t corev1.PodConditionType) bool {
+	return t == corev1.PodScheduled || t == corev1.PodResizePending
+}
+
+func mergeConditions(current, reported []corev1.PodCondition) []corev1.PodCondition {
+	out := make([]corev1.PodCondition, 0, len(current)+len(reported))
+	for _, c := range reported {
+		if !ownCondition(c.Type) {
+			out = append(out, c)
+		}
+	}
+	for _, c := range current {
+		if ownCondition(c.Type) {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+func terminal(st *corev1.PodStatus) bool {
+	return st.Phase == corev1.PodSucceeded || st.Phase == corev1.PodFailed
+}
+
+// actuated is the size that the kernel holds for the running containers, false if not all report one.
+func actuated(st *corev1.PodStatus) (controlplane.Demand, bool) {
+	var d controlplane.Demand
+	if len(st.ContainerStatuses) == 0 {
+		return d, false
+	}
+	for i := range st.ContainerStatuses {
+		res := st.ContainerStatuses[i].Resources
+		if res == nil {
+			return d, false
+		}
+		d = d.Add(controlplane.Demand{
+			CPUMilli:    max(res.Limits.Cpu().MilliValue(), res.Requests.Cpu().MilliValue()),
+			MemoryBytes: max(res.Limits.Memory().Value(), res.Requests.Memory().Value()),
+		})
+	}
+	return d, true
+}
+
+func (h *Hub) heartbeat(s *session, hb *nodev1.Heartbeat) {
+	h.mu.Lock()
+	for _, u := range hb.Usage {
+		if ref, ok := h.pods.uids[u.Uid]; ok && ref.node == s.node {
+			h.usage[u.Uid] = u
+		}
+	}
+	h.mu.Unlock()
+	h.nodeHeard(s.node, hb.Conditions, time.Now())
+}

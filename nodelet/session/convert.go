@@ -1,0 +1,70 @@
+package session
+
+import (
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+
+	nodev1 "swell.dev/swell/api/node/v1"
+	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/nodelet"
+)
+
+func assignment(in *nodev1.Assignment) (nodelet.Assignment, error) {
+	a := nodelet.Assignment{
+		Pod:        &corev1.Pod{},
+		ConfigMaps: make(map[string]*corev1.ConfigMap, len(in.ConfigMaps)),
+		Secrets:    make(map[string]*corev1.Secret, len(in.Secrets)),
+	}
+	if err := a.Pod.Unmarshal(in.Pod); err != nil {
+		return a, fmt.Errorf("assignment: pod: %w", err)
+	}
+	for _, b := range in.ConfigMaps {
+		var c corev1.ConfigMap
+		if err := c.Unmarshal(b); err != nil {
+			return a, fmt.Errorf("assignment of pod %s/%s: config map: %w", a.Pod.Namespace, a.Pod.Name, err)
+		}
+		a.ConfigMaps[c.Name] = &c
+	}
+	for _, b := range in.Secrets {
+		var s corev1.Secret
+		if err := s.Unmarshal(b); err != nil {
+			return a, fmt.Errorf("assignment of pod %s/%s: secret: %w", a.Pod.Namespace, a.Pod.Name, err)
+		}
+		a.Secrets[s.Name] = &s
+	}
+	return a, nil
+}
+
+func reports(in []nodelet.Report) ([]*nodev1.PodReport, error) {
+	out := make([]*nodev1.PodReport, 0, len(in))
+	for i := range in {
+		r := &in[i]
+		status, err := r.Status.Marshal()
+		if err != nil {
+			return nil, fmt.Errorf("report of pod %s/%s: %w", r.Namespace, r.Name, err)
+		}
+		m := &nodev1.PodReport{Uid: r.UID, Namespace: r.Namespace, Name: r.Name, Status: status, Finished: r.Finished}
+		for _, e := range r.Events {
+			m.Events = append(m.Events, &nodev1.Event{
+				Type: e.Type, Reason: e.Reason, Message: e.Message, TimeUnixNano: e.Time.UnixNano(), FieldPath: e.FieldPath,
+			})
+		}
+		out = append(out, m)
+	}
+	return out, nil
+}
+
+func segment(s usagev1.Segment) *nodev1.Segment {
+	m := &nodev1.Segment{
+		PodUid: s.PodUID, Generation: s.Generation, Sequence: s.Sequence,
+		Namespace: s.Namespace, Pod: s.Pod, Node: s.Node,
+		ComputeClass: s.ComputeClass, Qos: s.QoS,
+		CpuMilli: s.CPUMilli, MemoryBytes: s.MemoryBytes,
+		StartUnixMilli: s.Start.UnixMilli(), Labels: s.Labels,
+	}
+	if !s.End.IsZero() {
+		m.EndUnixMilli = s.End.UnixMilli()
+	}
+	return m
+}
