@@ -15,8 +15,15 @@ import (
 )
 
 // Explain says what happened and, where that is known, what to do: one line, and one more for each
-// cause that a refusal lists and its message doesn't hold.
+// cause that a refusal lists and its message doesn't hold. Joined errors are explained one by one.
 func Explain(err error) string {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var lines []string
+		for _, e := range joined.Unwrap() {
+			lines = append(lines, Explain(e))
+		}
+		return strings.Join(lines, "\n")
+	}
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
 		return explainStatus(err, status.Status())
 	}
