@@ -114,6 +114,7 @@ func TestExplain(t *testing.T) {
 		"causes":       {hidden, "Operation cannot be fulfilled on pods \"web\": changed\n  .spec.image: conflict with \"kubectl\"; somebody changed it meanwhile: try again"},
 		"unauthorized": {apierrors.NewUnauthorized("Unauthorized"), "Unauthorized; the API doesn't know these credentials: use the kubeconfig that this `swell up` wrote"},
 		"refused":      {dial(syscall.ECONNREFUSED), "API at https://127.0.0.1:6443: connection refused; is it running? Start it with `swell up`"},
+		"bare dial":    {&net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 6443}, Err: syscall.ECONNREFUSED}, "API at 127.0.0.1:6443: connection refused; is it running? Start it with `swell up`"},
 		"reset":        {dial(syscall.ECONNRESET), "API at https://127.0.0.1:6443: dial tcp: connection reset by peer"},
 		"joined":       {errors.Join(errors.New("one"), apierrors.NewNotFound(pods, "b")), "one\npods \"b\" not found; `swell ps -A` lists the pods of all namespaces"},
 		"plain":        {errors.New("nothing special"), "nothing special"},

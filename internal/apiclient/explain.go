@@ -38,8 +38,8 @@ func explainStatus(err error, status metav1.Status) string {
 	b.WriteString(strings.TrimSpace(err.Error()))
 	if status.Details != nil {
 		for _, cause := range status.Details.Causes {
-			if strings.Contains(status.Message, cause.Message) {
-				continue
+			if cause.Message == "unknown" || strings.Contains(status.Message, cause.Message) {
+				continue // "unknown" is a body that client-go couldn't read
 			}
 			if cause.Field != "" {
 				fmt.Fprintf(&b, "\n  %s: %s", cause.Field, cause.Message)
@@ -88,22 +88,17 @@ func statusHint(status metav1.Status) string {
 }
 
 func explainTransport(err error) (string, bool) {
-	var urlErr *url.Error
-	if !errors.As(err, &urlErr) {
+	where, cause := endpoint(err)
+	if where == "" || errors.Is(err, context.Canceled) {
 		return "", false
-	}
-	where := urlErr.URL
-	if u, parseErr := url.Parse(urlErr.URL); parseErr == nil {
-		where = u.Scheme + "://" + u.Host
 	}
 	var (
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
 		dns       *net.DNSError
+		timeout   interface{ Timeout() bool }
 	)
 	switch {
-	case errors.Is(err, context.Canceled):
-		return "", false
 	case errors.As(err, &authority):
 		return fmt.Sprintf("API at %s: its certificate is signed by another CA than the kubeconfig's; use the kubeconfig that this `swell up` wrote", where), true
 	case errors.As(err, &host):
@@ -112,8 +107,27 @@ func explainTransport(err error) (string, bool) {
 		return fmt.Sprintf("API at %s: %v; check the server address in the kubeconfig", where, dns), true
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Sprintf("API at %s: connection refused; is it running? Start it with `swell up`", where), true
-	case urlErr.Timeout():
+	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("API at %s: no answer in time; check that it runs and that nothing stands between", where), true
 	}
-	return fmt.Sprintf("API at %s: %v", where, urlErr.Err), true
+	return fmt.Sprintf("API at %s: %v", where, cause), true
+}
+
+// endpoint answers the server that err is about, and what is below: a request's error, or (where a
+// connection is upgraded, as for exec) that of the dialling itself.
+func endpoint(err error) (where string, cause error) {
+	var (
+		request *url.Error
+		dialled *net.OpError
+	)
+	switch {
+	case errors.As(err, &request):
+		if u, parseErr := url.Parse(request.URL); parseErr == nil && u.Host != "" {
+			return u.Scheme + "://" + u.Host, request.Err
+		}
+		return request.URL, request.Err
+	case errors.As(err, &dialled) && dialled.Op == "dial" && dialled.Addr != nil:
+		return dialled.Addr.String(), dialled.Err
+	}
+	return "", nil
 }

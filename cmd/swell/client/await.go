@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -37,11 +38,10 @@ func (r *running) awaitStart(ctx context.Context, s *session, pod *corev1.Pod) (
 	defer changes.close()
 	events, stop := podEvents(ctx, s, pod)
 	defer stop()
-	for i := range list.Items {
-		if list.Items[i].UID == pod.UID {
-			pod = &list.Items[i]
-		}
+	if !slices.ContainsFunc(list.Items, func(p corev1.Pod) bool { return p.UID == pod.UID }) {
+		return pod, fmt.Errorf("pod %s: removed before it ran", pod.Name)
 	}
+	pod = &list.Items[0] // the only one of that name
 	moves, stopMoves := pump(ctx, changes)
 	defer stopMoves()
 	last := "accepted"

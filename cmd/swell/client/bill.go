@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -67,16 +66,8 @@ func bills(ctx context.Context, s *session, namespace string) (*v1alpha1.BillLis
 	if namespace != "" {
 		path = append(path, "namespaces", namespace)
 	}
-	raw, err := s.CoreV1().RESTClient().Get().AbsPath(append(path, "bills")...).
-		SetHeader("Accept", "application/json").DoRaw(ctx)
-	if err != nil {
-		return nil, err
-	}
 	list := &v1alpha1.BillList{}
-	if err := json.Unmarshal(raw, list); err != nil {
-		return nil, fmt.Errorf("bills: the server's answer: %w", err)
-	}
-	return list, nil
+	return list, fetch(ctx, s.CoreV1().RESTClient().Get().AbsPath(append(path, "bills")...), "bills", list)
 }
 
 func billNames(ctx context.Context, s *session, _ []string) ([]string, error) {

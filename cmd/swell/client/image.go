@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -133,16 +132,11 @@ func targetNodes(ctx context.Context, s *session, node string) ([]string, error)
 
 func importImage(ctx context.Context, s *session, node string, tar io.Reader) ([]v1alpha1.NodeImage, error) {
 	// Streamed once: a body that was read can't be sent again, so the client must not retry.
-	raw, err := s.CoreV1().RESTClient().Post().AbsPath(group, "nodes", node, "images").MaxRetries(0).
-		SetHeader("Content-Type", "application/x-tar").SetHeader("Accept", "application/json").Body(tar).DoRaw(ctx)
-	if err != nil {
-		return nil, err
-	}
+	request := s.CoreV1().RESTClient().Post().AbsPath(group, "nodes", node, "images").MaxRetries(0).
+		SetHeader("Content-Type", "application/x-tar").Body(tar)
 	var answer v1alpha1.NodeImageList
-	if err := json.Unmarshal(raw, &answer); err != nil {
-		return nil, fmt.Errorf("image import: the server's answer: %w", err)
-	}
-	return answer.Images, nil
+	err := fetch(ctx, request, "image import", &answer)
+	return answer.Images, err
 }
 
 func (a *app) newImageListCommand() *cobra.Command {
@@ -175,16 +169,9 @@ func (a *app) newImageListCommand() *cobra.Command {
 }
 
 func nodeImages(ctx context.Context, s *session, node string) ([]v1alpha1.NodeImage, error) {
-	raw, err := s.CoreV1().RESTClient().Get().AbsPath(group, "nodes", node, "images").
-		SetHeader("Accept", "application/json").DoRaw(ctx)
-	if err != nil {
-		return nil, err
-	}
 	var images []v1alpha1.NodeImage
-	if err := json.Unmarshal(raw, &images); err != nil {
-		return nil, fmt.Errorf("images: the server's answer: %w", err)
-	}
-	return images, nil
+	err := fetch(ctx, s.CoreV1().RESTClient().Get().AbsPath(group, "nodes", node, "images"), "images", &images)
+	return images, err
 }
 
 func printImages(w io.Writer, out *format, nodes []string, all map[string][]v1alpha1.NodeImage) error {

@@ -175,13 +175,6 @@ func makeToken(ctx context.Context, s *session, ttl time.Duration) (*v1alpha1.Jo
 		return nil, err
 	}
 	token := &v1alpha1.JoinToken{}
-	raw, err := s.CoreV1().RESTClient().Post().AbsPath(group, "jointokens").
-		SetHeader("Content-Type", "application/json").SetHeader("Accept", "application/json").Body(body).DoRaw(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal(raw, token); err != nil {
-		return nil, fmt.Errorf("join token: the server's answer: %w", err)
-	}
-	return token, nil
+	request := s.CoreV1().RESTClient().Post().AbsPath(group, "jointokens").SetHeader("Content-Type", "application/json").Body(body)
+	return token, fetch(ctx, request, "join token", token)
 }

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"time"
@@ -69,13 +68,9 @@ func (a *app) serverVersion(c *connection, cmd *cobra.Command) (*apiversion.Info
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), versionTimeout)
 	defer cancel()
-	raw, err := s.CoreV1().RESTClient().Get().AbsPath("/version").SetHeader("Accept", "application/json").MaxRetries(0).DoRaw(ctx)
-	if err != nil {
-		return nil, err
-	}
 	info := &apiversion.Info{}
-	if err := json.Unmarshal(raw, info); err != nil {
-		return nil, fmt.Errorf("version: the server's answer: %w", err)
+	if err := fetch(ctx, s.CoreV1().RESTClient().Get().AbsPath("/version").MaxRetries(0), "version", info); err != nil {
+		return nil, err
 	}
 	return info, nil
 }
