@@ -69,6 +69,8 @@ type Image struct {
 	Digest string // sha256:… of the manifest
 	User   string // the image's USER
 	Size   int64
+
+	StopSignal string // the image's STOPSIGNAL, by name or number; empty: SIGTERM
 }
 
 // State is where a container stands.

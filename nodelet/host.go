@@ -1,0 +1,308 @@
+package nodelet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// host carries out one pod's actions. It may be called by several goroutines.
+type host struct {
+	cfg   *Config
+	uid   string
+	dir   string // the pod's folder
+	meter *meter
+	saver *saver
+}
+
+// recordUpdateTimeout bounds telling the runtime of a new size: its record is of no consequence to the
+// container, and a runtime that hangs must hold nothing up.
+const recordUpdateTimeout = 10 * time.Second
+
+// recordUpdater is a runtime that keeps a record of sizes of its own.
+type recordUpdater interface {
+	UpdateRecord(ctx context.Context, id string, r corev1.ResourceRequirements) error
+}
+
+// do carries out act for the pod as it was assigned when act was decided, and answers what came of it.
+func (h *host) do(ctx context.Context, a Assignment, allocated map[string]corev1.ResourceRequirements, act action, post func(input)) input {
+	switch act := act.(type) {
+	case actSetUp:
+		return h.setUp(ctx, a, act)
+	case actPull:
+		return h.pull(ctx, a, act, post)
+	case actRun:
+		return h.run(ctx, &builder{cfg: h.cfg, a: a, allocated: allocated, dir: h.dir}, act)
+	case actKill:
+		err := h.cfg.Runtime.Kill(ctx, ContainerID(h.uid, act.Container, act.Attempt), act.Signal, act.Signal == syscall.SIGKILL)
+		return inKilled{act.Container, act.Attempt, err}
+	case actForget:
+		return inForgotten{act.Container, act.Attempt, h.forget(ctx, a, act)}
+	case actHook:
+		return h.hook(ctx, a, act)
+	case actProbe:
+		probe := h.handler(a, act.Container, act.Attempt, act.IP)
+		message, err := probe.probe(ctx, act.Probe)
+		if err != nil {
+			message = err.Error()
+		}
+		return inProbe{act.Container, act.Attempt, act.Kind, err == nil, message}
+	case actVolumes:
+		_, err := h.cfg.Volumes.Prepare(ctx, a, act.IP)
+		return inVolumes{act.Version, err}
+	case actUsage:
+		over, err := h.cfg.Volumes.Usage(ctx, h.uid)
+		return inUsage{over, err}
+	case actResize:
+		return h.resize(ctx, a, act)
+	case actMeter:
+		return inMetered{act.Stop, h.metering(a, act)}
+	case actTearDown:
+		return inTornDown{act.Full, h.tearDown(ctx, a, act)}
+	}
+	panic(fmt.Sprintf("nodelet: action %T", act))
+}
+
+func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
+	out := inSetUp{Resources: act.Resources, Version: act.Version}
+	fail := func(reason string, err error) inSetUp {
+		out.Reason, out.Err = reason, err
+		return out
+	}
+	if err := h.saver.flush(); err != nil {
+		return fail("FailedPodRecord", err)
+	}
+	seg, err := segment(a.Pod, h.cfg.NodeName, act.Resources)
+	if err == nil {
+		err = h.meter.set(seg)
+	}
+	if err != nil {
+		return fail("FailedMetering", err)
+	}
+	if err := h.cfg.Cgroups.EnsurePod(h.uid, podResources(a.Pod, act.Resources)); err != nil {
+		return fail("FailedCreatePodContainer", fmt.Errorf("unable to ensure pod container exists: %w", err))
+	}
+	attached, err := h.cfg.Network.Attach(ctx, PodNetwork{PodUID: h.uid, Ports: hostPorts(a.Pod)})
+	if err != nil {
+		return fail("FailedCreatePodSandBox", fmt.Errorf("Failed to create pod sandbox: %w", err)) //nolint:staticcheck // the kubelet's words
+	}
+	volumes, err := h.cfg.Volumes.Prepare(ctx, a, attached.IP)
+	if err != nil {
+		return fail("FailedMount", err)
+	}
+	if err := writeHostFiles(h.dir, a.Pod, attached.IP, h.cfg); err != nil {
+		return fail("FailedCreatePodSandBox", err)
+	}
+	out.Sandbox = sandbox{IP: attached.IP, NetNS: attached.NetNS, Volumes: volumes}
+	return out
+}
+
+func hostPorts(pod *corev1.Pod) []corev1.ContainerPort {
+	var out []corev1.ContainerPort
+	add := func(list []corev1.Container) {
+		for i := range list {
+			for _, p := range list[i].Ports {
+				if p.HostPort != 0 {
+					out = append(out, p)
+				}
+			}
+		}
+	}
+	add(pod.Spec.InitContainers)
+	add(pod.Spec.Containers)
+	return out
+}
+
+// podResources answers what the pod's own cgroup must make room for: the containers that run together,
+// and an init container where it alone is larger than they are.
+func podResources(pod *corev1.Pod, all map[string]corev1.ResourceRequirements) map[string]corev1.ResourceRequirements {
+	out := make(map[string]corev1.ResourceRequirements, len(all))
+	var cpu, memory int64
+	together := func(c *corev1.Container) {
+		res := all[c.Name]
+		out[c.Name] = res
+		cpu += res.Limits.Cpu().MilliValue()
+		memory += res.Limits.Memory().Value()
+	}
+	for i := range pod.Spec.Containers {
+		together(&pod.Spec.Containers[i])
+	}
+	for i := range pod.Spec.InitContainers {
+		if p := pod.Spec.InitContainers[i].RestartPolicy; p != nil && *p == corev1.ContainerRestartPolicyAlways {
+			together(&pod.Spec.InitContainers[i])
+		}
+	}
+	for i := range pod.Spec.InitContainers {
+		name := pod.Spec.InitContainers[i].Name
+		if res := all[name]; res.Limits.Cpu().MilliValue() > cpu || res.Limits.Memory().Value() > memory {
+			out[name] = res
+		}
+	}
+	return out
+}
+
+func (h *host) pull(ctx context.Context, a Assignment, act actPull, post func(input)) inPulled {
+	begun := time.Now()
+	out := inPulled{Container: act.Container, Ref: act.Ref}
+	if act.Policy != corev1.PullAlways {
+		out.Image, out.Err = h.cfg.Images.Get(ctx, act.Ref)
+		if !errors.Is(out.Err, ErrNotFound) {
+			out.Present = out.Err == nil
+			return out
+		}
+		if act.Policy == corev1.PullNever {
+			out.Err = ErrImageNever
+			return out
+		}
+	}
+	post(inPulling{act.Container, act.Ref})
+	creds, err := credentials(a)
+	if err != nil {
+		out.Err = fmt.Errorf("%w: %w", ErrImagePull, err)
+		return out
+	}
+	out.Image, out.Err = h.cfg.Images.Pull(ctx, act.Ref, creds)
+	out.Took = time.Since(begun)
+	return out
+}
+
+// run makes and starts a container. An instance that a former process made is started as it is.
+func (h *host) run(ctx context.Context, b *builder, act actRun) inStarted {
+	out := inStarted{Container: act.Container.Name, Attempt: act.Attempt}
+	c, err := b.container(ctx, act)
+	if err != nil {
+		out.Err = err
+		return out
+	}
+	if err := h.cfg.Runtime.Create(ctx, c); err != nil && !errors.Is(err, ErrAlreadyExists) {
+		out.Err = errors.Join(err, h.cfg.Runtime.Remove(ctx, c.ID))
+		return out
+	}
+	out.Created = true
+	if err := h.meter.start(); err != nil {
+		out.Err = fmt.Errorf("metering: %w", err) // what can't be metered doesn't run
+		return out
+	}
+	if out.PID, out.At, out.Err = h.cfg.Runtime.Start(ctx, c.ID); out.Err != nil {
+		return out
+	}
+	// A process that is gone already has no values, and one whose values can't be read keeps the ones
+	// that it was made with.
+	if actual, err := h.cfg.Cgroups.Read(h.uid, []string{c.Name}); err == nil {
+		out.Actual = actual[c.Name]
+	}
+	return out
+}
+
+func (h *host) forget(ctx context.Context, a Assignment, act actForget) error {
+	if err := h.cfg.Runtime.Remove(ctx, ContainerID(h.uid, act.Container, act.Attempt)); err != nil {
+		return err
+	}
+	log := containerLogPath(podLogDir(h.cfg.LogDir, a.Pod.Namespace, a.Pod.Name, h.uid), act.Container, act.Attempt)
+	files, err := filepath.Glob(log + "*") // rotated ones follow the log's name
+	if err != nil {
+		return err
+	}
+	for _, f := range append(files, terminationPath(h.dir, act.Container, act.Attempt)) {
+		if err := os.Remove(f); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *host) hook(ctx context.Context, a Assignment, act actHook) inHook {
+	if act.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, act.Timeout)
+		defer cancel()
+	}
+	hook := h.handler(a, act.Container, act.Attempt, act.IP)
+	return inHook{act.Container, act.Attempt, act.Stop, hook.hook(ctx, act.Handler)}
+}
+
+func (h *host) handler(a Assignment, name string, attempt int32, ip string) *handler {
+	out := &handler{runtime: h.cfg.Runtime, id: ContainerID(h.uid, name, attempt), ip: ip, container: &corev1.Container{}}
+	for _, list := range [][]corev1.Container{a.Pod.Spec.InitContainers, a.Pod.Spec.Containers} {
+		for i := range list {
+			if list[i].Name == name {
+				out.container = &list[i]
+			}
+		}
+	}
+	return out
+}
+
+// resize writes the kernel's values first; the journal follows at once, the runtime's record when it may.
+func (h *host) resize(ctx context.Context, a Assignment, act actResize) inResized {
+	out := inResized{Resources: act.Resources}
+	if out.Actual, out.Err = h.cfg.Cgroups.Resize(ctx, h.uid, podResources(a.Pod, act.Resources)); out.Err != nil {
+		return out
+	}
+	seg, err := segment(a.Pod, h.cfg.NodeName, act.Resources)
+	if err == nil {
+		err = h.meter.set(seg)
+	}
+	out.MeterErr = err
+	return out
+}
+
+// updateRecords tells the runtime the new sizes. It is asked nothing in return: an outdated record is
+// corrected by the next resize and matters to nobody.
+func (h *host) updateRecords(ctx context.Context, attempts map[string]int32, resources map[string]corev1.ResourceRequirements) {
+	u, ok := h.cfg.Runtime.(recordUpdater)
+	if !ok {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordUpdateTimeout)
+	defer cancel()
+	for name, attempt := range attempts {
+		if err := u.UpdateRecord(ctx, ContainerID(h.uid, name, attempt), resources[name]); err != nil && !errors.Is(err, ErrNotFound) {
+			h.cfg.Logger.Warn("the runtime's record keeps the former size", "pod", h.uid, "container", name, "error", err)
+		}
+	}
+}
+
+func (h *host) metering(a Assignment, act actMeter) error {
+	if act.Stop {
+		return h.meter.stop(h.uid, act.At)
+	}
+	seg, err := segment(a.Pod, h.cfg.NodeName, act.Resources)
+	if err != nil {
+		return err
+	}
+	if err := h.meter.set(seg); err != nil {
+		return err
+	}
+	return h.meter.start()
+}
+
+func (h *host) tearDown(ctx context.Context, a Assignment, act actTearDown) error {
+	for _, id := range act.Containers {
+		if err := h.cfg.Runtime.Remove(ctx, id); err != nil {
+			return err
+		}
+	}
+	if err := h.cfg.Network.Detach(ctx, h.uid); err != nil {
+		return err
+	}
+	if err := h.cfg.Cgroups.RemovePod(h.uid); err != nil {
+		return err
+	}
+	if err := h.cfg.Volumes.Remove(ctx, h.uid); err != nil {
+		return err
+	}
+	if !act.Full {
+		return nil
+	}
+	if err := os.RemoveAll(podLogDir(h.cfg.LogDir, a.Pod.Namespace, a.Pod.Name, h.uid)); err != nil {
+		return fmt.Errorf("pod %s: logs: %w", h.uid, err)
+	}
+	return h.saver.remove()
+}

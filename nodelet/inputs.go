@@ -1,0 +1,195 @@
+package nodelet
+
+import (
+	"syscall"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// What goes into a machine: an input is something that happened.
+type (
+	input any
+
+	// inAssign is a new desired state of the pod.
+	inAssign struct{ Assignment Assignment }
+	// inRemove says that the pod is no longer desired at all.
+	inRemove struct{}
+	// inObserved is what the runtime listed, at adoption or later. Containers that began after At are
+	// not judged by it.
+	inObserved struct {
+		At         time.Time
+		Containers []observed
+	}
+	// inSetUp ends actSetUp.
+	inSetUp struct {
+		Sandbox   sandbox
+		Resources map[string]corev1.ResourceRequirements // what EnsurePod was given
+		Version   string                                 // of the configuration in the volumes
+		Reason    string                                 // event's reason where Err is set
+		Err       error
+	}
+	// inPulling says that an actPull goes to the registry.
+	inPulling struct{ Container, Ref string }
+	// inPulled ends actPull.
+	inPulled struct {
+		Container string
+		Ref       string // as the spec had it
+		Image     Image
+		Took      time.Duration
+		Present   bool // was on the node
+		Err       error
+	}
+	// inStarted ends actRun.
+	inStarted struct {
+		Container string
+		Attempt   int32
+		Created   bool
+		PID       int
+		At        time.Time
+		Actual    corev1.ResourceRequirements // what the kernel holds; empty where it could not be read
+		Err       error
+	}
+	// inExit is a container's end.
+	inExit struct {
+		ID        string
+		ExitCode  int32
+		OOMKilled bool
+		At        time.Time
+		Message   string // termination message
+	}
+	// inKilled ends actKill.
+	inKilled struct {
+		Container string
+		Attempt   int32
+		Err       error
+	}
+	// inHook ends actHook.
+	inHook struct {
+		Container string
+		Attempt   int32
+		Stop      bool
+		Err       error
+	}
+	// inProbe ends actProbe.
+	inProbe struct {
+		Container string
+		Attempt   int32
+		Kind      probeKind
+		OK        bool
+		Message   string
+	}
+	// inVolumes ends actVolumes.
+	inVolumes struct {
+		Version string // what was prepared
+		Err     error
+	}
+	// inUsage ends actUsage.
+	inUsage struct {
+		Over []string
+		Err  error
+	}
+	// inResized ends actResize.
+	inResized struct {
+		Resources map[string]corev1.ResourceRequirements
+		Actual    Actual
+		Err       error
+		MeterErr  error // the kernel was written and the journal was not
+	}
+	// inForgotten ends actForget.
+	inForgotten struct {
+		Container string
+		Attempt   int32
+		Err       error
+	}
+	// inMetered ends actMeter.
+	inMetered struct {
+		Stop bool
+		Err  error
+	}
+	// inTornDown ends actTearDown.
+	inTornDown struct {
+		Full bool
+		Err  error
+	}
+)
+
+// observed is a container as the runtime lists it, with its termination message where it ended.
+type observed struct {
+	ContainerState
+	Message string
+}
+
+// sandbox is what a pod's containers share.
+type sandbox struct {
+	IP      string
+	NetNS   string
+	Volumes map[string]string // host path per volume
+}
+
+// What comes out of a machine: an action is something to be done, and each ends in one input.
+type (
+	action any
+
+	actSetUp struct {
+		Resources map[string]corev1.ResourceRequirements
+		Version   string
+	}
+	actPull struct {
+		Container string
+		Ref       string
+		Policy    corev1.PullPolicy
+	}
+	actRun struct {
+		Container *corev1.Container
+		Attempt   int32
+		Image     Image
+		Resources corev1.ResourceRequirements
+		Sandbox   sandbox
+	}
+	actKill struct {
+		Container string
+		Attempt   int32
+		Signal    syscall.Signal
+	}
+	// actForget removes an instance that is too old to be asked for, and its logs.
+	actForget struct {
+		Container string
+		Attempt   int32
+	}
+	actHook struct {
+		Container string
+		Attempt   int32
+		Stop      bool
+		Handler   *corev1.LifecycleHandler
+		IP        string
+		Timeout   time.Duration // 0: none
+	}
+	actProbe struct {
+		Container string
+		Attempt   int32
+		Kind      probeKind
+		Probe     *corev1.Probe
+		IP        string
+	}
+	actVolumes struct {
+		Version string
+		IP      string
+	}
+	actUsage  struct{}
+	actResize struct {
+		Resources map[string]corev1.ResourceRequirements
+		Attempts  map[string]int32 // of the containers that run
+	}
+	// actMeter brings the journal up to date: it opens a segment of the pod's actuated size, or stops.
+	actMeter struct {
+		Resources map[string]corev1.ResourceRequirements
+		Stop      bool
+		At        time.Time
+	}
+	// actTearDown gives the pod's host resources back. Full also removes containers, logs and the record.
+	actTearDown struct {
+		Full       bool
+		Containers []string // IDs
+	}
+)

@@ -1,0 +1,279 @@
+package nodelet
+
+import (
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"swell.dev/swell/api/v1alpha1"
+)
+
+// machine is the lifecycle of one pod, and pure: step takes what happened and when, and answers what to
+// do. It derives its next actions from what it has observed rather than from what it did last, so that
+// one that is made anew over running containers goes on where its predecessor was killed.
+//
+// A machine belongs to one goroutine.
+type machine struct {
+	nodeName, hostIP string
+	bootID           string
+
+	a          Assignment
+	allocated  map[string]corev1.ResourceRequirements // admitted sizes, init containers included
+	startTime  time.Time
+	containers []*container // init containers, then the others, in the spec's order
+
+	settingUp   bool
+	setUp       bool
+	setUpRetry  retry
+	sandbox     sandbox
+	prepared    string // version of config that the volumes hold
+	preparing   bool
+	prepRetry   retry
+	nextUsage   time.Time
+	usageBusy   bool
+	initialized bool // every init container has done its part, once
+	adopted     bool // what the runtime holds is known
+
+	actuated map[string]corev1.ResourceRequirements // what the kernel was last told
+	resize   resizeState
+
+	removed    bool     // no longer desired: leave nothing
+	rushed     bool     // removed has shortened the grace period
+	graceSeen  *int64   // the deletion's grace period that stop knows of
+	stop       *podStop // the pod is being terminated
+	outcome    *outcome // a verdict on the pod that its containers alone don't give
+	metered    bool     // the journal has the end
+	metering   bool
+	meterDirty bool // the journal lacks the present size
+	meterRetry retry
+	tearing    bool
+	tornDown   bool // host resources are given back
+	tearRetry  retry
+	finished   bool
+	conditions []corev1.PodCondition
+	events     []Event
+	now        time.Time
+	wakeAt     time.Time
+	actions    []action
+}
+
+// podStop is the termination of a pod. A later order may only bring Deadline nearer.
+type podStop struct {
+	Deadline time.Time `json:"deadline"` // of the grace period
+}
+
+// outcome is the end that was decided over the containers' heads.
+type outcome struct {
+	Phase      corev1.PodPhase `json:"phase"`
+	Reason     string          `json:"reason"`
+	Message    string          `json:"message"`
+	Disruption bool            `json:"disruption,omitempty"`
+	Kept       bool            `json:"kept,omitempty"` // it was decided before this nodelet knew the pod: the status stays
+}
+
+// retry spaces the attempts at one thing: 1 s, doubling to limit.
+type retry struct {
+	delay time.Duration
+	at    time.Time
+}
+
+func (r *retry) fail(now time.Time, limit time.Duration) {
+	r.delay = min(max(2*r.delay, time.Second), limit)
+	r.at = now.Add(r.delay)
+}
+
+const (
+	retryLimit  = 30 * time.Second // set-up, tear-down, journal
+	configRetry = 10 * time.Second // containers that can't be created as they are configured
+	usagePeriod = 10 * time.Second
+)
+
+// newMachine makes the machine of an assigned pod. cp is what an earlier one left, or nil.
+func newMachine(cfg *Config, bootID string, a Assignment, cp *checkpoint, now time.Time) *machine {
+	m := &machine{nodeName: cfg.NodeName, hostIP: cfg.HostIP, bootID: bootID, startTime: now, now: now}
+	m.assign(a)
+	if cp != nil {
+		m.restore(cp)
+	}
+	return m
+}
+
+// step takes one input, or nil where only time has passed.
+func (m *machine) step(now time.Time, in input) []action {
+	m.now, m.wakeAt, m.actions = now, time.Time{}, nil
+	m.observe(in)
+	if !m.finished {
+		m.decide()
+	}
+	return m.actions
+}
+
+func (m *machine) observe(in input) {
+	switch in := in.(type) {
+	case inAssign:
+		m.assign(in.Assignment)
+	case inRemove:
+		m.removed = true
+	case inObserved:
+		m.observed(in)
+	case inSetUp:
+		m.setUpDone(in)
+	case inPulling:
+		m.pulling(in)
+	case inForgotten:
+		m.forgotten(in)
+	case inPulled:
+		m.pulledDone(in)
+	case inStarted:
+		m.startedDone(in)
+	case inExit:
+		m.exited(in)
+	case inKilled:
+		m.killedDone(in)
+	case inHook:
+		m.hookDone(in)
+	case inProbe:
+		m.probed(in)
+	case inVolumes:
+		m.volumesDone(in)
+	case inUsage:
+		m.usageDone(in)
+	case inResized:
+		m.resizedDone(in)
+	case inMetered:
+		m.meteredDone(in)
+	case inTornDown:
+		m.tornDownDone(in)
+	}
+}
+
+// assign takes a desired state. What is admitted but can't be read leaves the former sizes standing.
+func (m *machine) assign(a Assignment) {
+	m.a = a
+	if allocated, err := v1alpha1.Allocated(a.Pod); err == nil {
+		for i := range a.Pod.Spec.InitContainers {
+			c := &a.Pod.Spec.InitContainers[i]
+			allocated[c.Name] = c.Resources
+		}
+		if !equality.Semantic.DeepEqual(m.allocated, allocated) {
+			m.resize.retry = retry{}
+		}
+		m.allocated = allocated
+	} else {
+		m.event(corev1.EventTypeWarning, "ResizeError", err.Error(), nil)
+	}
+	spec := &a.Pod.Spec
+	if m.containers == nil {
+		for i := range spec.InitContainers {
+			kind := kindInit
+			if p := spec.InitContainers[i].RestartPolicy; p != nil && *p == corev1.ContainerRestartPolicyAlways {
+				kind = kindSidecar
+			}
+			m.containers = append(m.containers, newContainer(&spec.InitContainers[i], kind))
+		}
+		for i := range spec.Containers {
+			m.containers = append(m.containers, newContainer(&spec.Containers[i], kindMain))
+		}
+		m.initialized = len(spec.InitContainers) == 0
+		return
+	}
+	for i := range spec.InitContainers {
+		if c := m.container(spec.InitContainers[i].Name); c != nil {
+			c.spec = &spec.InitContainers[i]
+		}
+	}
+	for i := range spec.Containers {
+		if c := m.container(spec.Containers[i].Name); c != nil {
+			c.spec = &spec.Containers[i]
+		}
+	}
+}
+
+func newContainer(spec *corev1.Container, kind containerKind) *container {
+	return &container{spec: spec, kind: kind}
+}
+
+func (m *machine) container(name string) *container {
+	for _, c := range m.containers {
+		if c.spec.Name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+func (m *machine) uid() string { return string(m.a.Pod.UID) }
+
+func (m *machine) emit(a action) { m.actions = append(m.actions, a) }
+
+// wake asks for a step at t at the latest.
+func (m *machine) wake(t time.Time) {
+	if m.wakeAt.IsZero() || t.Before(m.wakeAt) {
+		m.wakeAt = t
+	}
+}
+
+// due reports whether t has come, and asks to be woken then if not.
+func (m *machine) due(t time.Time) bool {
+	if t.After(m.now) {
+		m.wake(t)
+		return false
+	}
+	return true
+}
+
+// maxEvents bounds the events of a pod that nobody has fetched. The oldest go first.
+const maxEvents = 64
+
+func (m *machine) event(kind, reason, message string, c *container) {
+	e := Event{Type: kind, Reason: reason, Message: message, Time: m.now}
+	if c != nil {
+		e.FieldPath = fmt.Sprintf("spec.containers{%s}", c.spec.Name)
+		if c.kind != kindMain {
+			e.FieldPath = fmt.Sprintf("spec.initContainers{%s}", c.spec.Name)
+		}
+	}
+	m.events = append(m.events, e)
+	if len(m.events) > maxEvents {
+		m.events = m.events[len(m.events)-maxEvents:]
+	}
+}
+
+// takeEvents answers the events since the last call.
+func (m *machine) takeEvents() []Event {
+	out := m.events
+	m.events = nil
+	return out
+}
+
+// decide emits every action that the present state calls for and that isn't under way.
+func (m *machine) decide() {
+	m.decideEnd()
+	if m.stop != nil {
+		m.decideStop()
+	} else {
+		m.decideSetUp()
+		m.decideRun()
+		m.decideResize()
+		m.decideVolumes()
+	}
+	m.decideStops()
+	m.decideProbes()
+	m.decideMeter()
+	m.decideTearDown()
+}
+
+// byID finds the container of an instance that is there or is being made.
+func (m *machine) byID(id string) (c *container, attempt int32) {
+	for _, c := range m.containers {
+		switch id {
+		case ContainerID(m.uid(), c.spec.Name, c.attempt):
+			return c, c.attempt
+		case ContainerID(m.uid(), c.spec.Name, c.next):
+			return c, c.next
+		}
+	}
+	return nil, 0
+}

@@ -1,0 +1,182 @@
+package nodelet
+
+import (
+	"encoding/json"
+	"maps"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+)
+
+// resizeRetryLimit bounds the wait between two attempts at a resize that the kernel refused.
+const resizeRetryLimit = time.Minute
+
+// resizeState is a change of size under way. It stands from the moment that what is admitted differs
+// from what the kernel was told until it no longer does.
+type resizeState struct {
+	active     bool
+	busy       bool
+	generation int64 // of the pod when it began
+	err        string
+	retry      retry
+}
+
+// decideResize carries what is admitted to the kernel: first whatever changes in place, all of it in one
+// write; then containers that must restart for it are stopped, and changed once they are down.
+func (m *machine) decideResize() {
+	if !m.setUp || m.actuated == nil || m.resize.busy {
+		return
+	}
+	target := maps.Clone(m.actuated)
+	var inPlace, creating bool
+	var restart []*container
+	for _, c := range m.containers {
+		want, have := m.allocated[c.spec.Name], m.actuated[c.spec.Name]
+		switch {
+		case equality.Semantic.DeepEqual(want, have):
+		case c.op == opRun:
+			creating = true // with the former size; its cgroup can be written once it is there
+		case c.phase == phaseRunning && needsRestart(c.spec, have, want):
+			restart = append(restart, c)
+		default:
+			inPlace = true
+			target[c.spec.Name] = want
+		}
+	}
+	if !inPlace && !creating && len(restart) == 0 {
+		if m.resize.active {
+			m.event(corev1.EventTypeNormal, "ResizeCompleted", "Pod resize completed: "+m.resizeSummary(m.resize.generation), nil)
+			m.resize = resizeState{}
+		}
+		return
+	}
+	if !m.resize.active || m.resize.generation != m.a.Pod.Generation {
+		m.resize.active, m.resize.generation, m.resize.err = true, m.a.Pod.Generation, ""
+		m.event(corev1.EventTypeNormal, "ResizeStarted", "Pod resize started: "+m.resizeSummary(m.resize.generation), nil)
+	}
+	if creating || !m.due(m.resize.retry.at) {
+		return
+	}
+	if inPlace {
+		m.resize.busy = true
+		act := actResize{Resources: target, Attempts: make(map[string]int32)}
+		for _, c := range m.containers {
+			if c.phase == phaseRunning {
+				act.Attempts[c.spec.Name] = c.attempt
+			}
+		}
+		m.emit(act)
+		return
+	}
+	for _, c := range restart {
+		if c.phase == phaseRunning && c.stop == nil {
+			m.stopContainer(c, m.grace(nil), "Container "+c.spec.Name+" resize requires restart")
+			c.forced, c.noBackoff = true, true
+		}
+	}
+}
+
+// needsRestart reports whether a resource that changes asks for a restart.
+func needsRestart(c *corev1.Container, have, want corev1.ResourceRequirements) bool {
+	for _, policy := range c.ResizePolicy {
+		if policy.RestartPolicy != corev1.RestartContainer {
+			continue
+		}
+		name := policy.ResourceName
+		if have.Requests.Name(name, "").Cmp(*want.Requests.Name(name, "")) != 0 ||
+			have.Limits.Name(name, "").Cmp(*want.Limits.Name(name, "")) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// resizeHolds reports whether a container waits with its start for the size that it was stopped for.
+// After a refusal it starts at the size that the kernel holds.
+func (m *machine) resizeHolds(c *container) bool {
+	return m.setUp && m.resize.active && (m.resize.busy || m.resize.err == "") &&
+		!equality.Semantic.DeepEqual(m.allocated[c.spec.Name], m.actuated[c.spec.Name])
+}
+
+func (m *machine) resizedDone(in inResized) {
+	m.resize.busy = false
+	for name, actual := range in.Actual {
+		if c := m.container(name); c != nil && c.phase == phaseRunning {
+			c.actual = actual
+		}
+	}
+	if in.Err != nil {
+		if message := in.Err.Error(); message != m.resize.err {
+			m.resize.err = message
+			m.event(corev1.EventTypeWarning, "ResizeError", "Pod resize error: "+message, nil)
+		}
+		m.resize.retry.fail(m.now, resizeRetryLimit)
+		return
+	}
+	m.actuated = in.Resources
+	m.resize.err, m.resize.retry = "", retry{}
+	if in.MeterErr != nil {
+		m.meterDirty = true
+		m.meterRetry.fail(m.now, retryLimit)
+	}
+}
+
+// resizeSummary is the kubelet's form of a resize in events.
+func (m *machine) resizeSummary(generation int64) string {
+	type entry struct {
+		Name      string                      `json:"name"`
+		Resources corev1.ResourceRequirements `json:"resources"`
+	}
+	summary := struct {
+		Containers []entry `json:"containers"`
+		Generation int64   `json:"generation"`
+	}{Generation: generation}
+	for _, c := range m.containers {
+		if c.kind != kindInit {
+			summary.Containers = append(summary.Containers, entry{c.spec.Name, m.allocated[c.spec.Name]})
+		}
+	}
+	raw, err := json.Marshal(summary)
+	if err != nil {
+		return err.Error()
+	}
+	return string(raw)
+}
+
+// decideVolumes brings the volumes up to date with their config maps and secrets, and watches over the
+// size of those that have a limit.
+func (m *machine) decideVolumes() {
+	if !m.setUp {
+		return
+	}
+	if version := m.configVersion(); version != m.prepared && !m.preparing && m.due(m.prepRetry.at) {
+		m.preparing = true
+		m.emit(actVolumes{Version: version, IP: m.sandbox.IP})
+	}
+	if hasSizeLimit(m.a.Pod) && !m.usageBusy && m.due(m.nextUsage) {
+		m.usageBusy = true
+		m.nextUsage = m.now.Add(usagePeriod)
+		m.wake(m.nextUsage)
+		m.emit(actUsage{})
+	}
+}
+
+func (m *machine) volumesDone(in inVolumes) {
+	m.preparing = false
+	if in.Err != nil {
+		m.event(corev1.EventTypeWarning, "FailedMount", in.Err.Error(), nil)
+		m.prepRetry.fail(m.now, retryLimit)
+		return
+	}
+	m.prepared, m.prepRetry = in.Version, retry{}
+}
+
+func hasSizeLimit(pod *corev1.Pod) bool {
+	for i := range pod.Spec.Volumes {
+		if e := pod.Spec.Volumes[i].EmptyDir; e != nil && e.SizeLimit != nil && !e.SizeLimit.IsZero() {
+			return true
+		}
+	}
+	return false
+}
