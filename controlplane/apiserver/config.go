@@ -1,0 +1,105 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	nodev1 "swell.dev/swell/api/node/v1"
+	"swell.dev/swell/api/v1alpha1"
+	"swell.dev/swell/controlplane"
+)
+
+// Store keeps the objects.
+type Store interface {
+	Get(controlplane.Key) (controlplane.Object, bool)
+	// List answers what there is, sorted by namespace and name, and the version that this is the state of.
+	List(resource, namespace string) (items []controlplane.Object, version uint64)
+	// Commit is durable when it returns. For a deletion it answers the last state.
+	Commit(context.Context, controlplane.Mutation) (controlplane.Object, error)
+	// Watch answers the events with a version above after.
+	Watch(resource, namespace string, after uint64) (*controlplane.Subscription, error)
+	Version() uint64
+}
+
+// Scheduler is the ledger that places pods and admits resizes.
+type Scheduler interface {
+	Place(context.Context, controlplane.PlaceRequest) (node string, err error)
+	Pend(controlplane.PlaceRequest)
+	Release(uid string)
+	Resize(ctx context.Context, uid string, d controlplane.Demand) (controlplane.ResizeVerdict, error)
+}
+
+// Admission defaults and validates pods.
+type Admission struct {
+	Default        func(*corev1.Pod)
+	Validate       func(*corev1.Pod) field.ErrorList
+	ValidateUpdate func(next, old *corev1.Pod) field.ErrorList
+	ValidateResize func(next, old *corev1.Pod) field.ErrorList
+}
+
+// Streams serve what is not one answer. They get an existing pod and write the whole response.
+type Streams struct {
+	Log, Exec, PortForward func(http.ResponseWriter, *http.Request, *corev1.Pod)
+}
+
+// Config joins the server to the rest of the control plane.
+type Config struct {
+	Store     Store
+	Scheduler Scheduler
+	Admission Admission
+	Streams   Streams
+
+	// Bills answers the bills of a namespace (empty: all), or those of one name.
+	Bills func(ctx context.Context, namespace, name string) ([]v1alpha1.Bill, error)
+	// Usage answers the latest reading of every running pod.
+	Usage func() []*nodev1.PodUsage
+	// ImportImage sends an archive to a node and answers the names it held.
+	ImportImage func(ctx context.Context, node string, archive io.Reader) ([]string, error)
+	// ListImages answers a node's images as JSON.
+	ListImages func(ctx context.Context, node string) ([]byte, error)
+	// IssueJoinToken makes a token that lets one nodelet join. Nil: join tokens are not served.
+	IssueJoinToken func(context.Context, v1alpha1.JoinTokenSpec) (v1alpha1.JoinTokenStatus, error)
+
+	Authenticate func(*http.Request) (controlplane.User, error)
+	Authorize    func(controlplane.User, controlplane.Attributes) (allowed bool, reason string)
+
+	// Ready answers why the server can't serve now. Nil: always ready.
+	Ready func() error
+	// Version is Swell's, shown after Kubernetes' in /version.
+	Version string
+	Log     *slog.Logger
+}
+
+func (c *Config) validate() error {
+	var missing []error
+	need := func(present bool, name string) {
+		if !present {
+			missing = append(missing, fmt.Errorf("%s is required", name))
+		}
+	}
+	need(c.Store != nil, "Store")
+	need(c.Scheduler != nil, "Scheduler")
+	need(c.Admission.Default != nil && c.Admission.Validate != nil && c.Admission.ValidateUpdate != nil && c.Admission.ValidateResize != nil, "Admission")
+	need(c.Streams.Log != nil && c.Streams.Exec != nil && c.Streams.PortForward != nil, "Streams")
+	need(c.Bills != nil, "Bills")
+	need(c.Usage != nil, "Usage")
+	need(c.ImportImage != nil && c.ListImages != nil, "ImportImage and ListImages")
+	need(c.Authenticate != nil && c.Authorize != nil, "Authenticate and Authorize")
+	if len(missing) > 0 {
+		return fmt.Errorf("apiserver configuration: %w", errors.Join(missing...))
+	}
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.Version == "" {
+		c.Version = "devel"
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+package apiserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/types"
+	utilrand "k8s.io/apimachinery/pkg/util/rand"
+	"k8s.io/apimachinery/pkg/util/uuid"
+
+	"swell.dev/swell/controlplane"
+)
+
+// nameAttempts is how often a generated name is drawn again when it is taken.
+const nameAttempts = 8
+
+func (s *Server) create(q *request) error {
+	opts := &metav1.CreateOptions{}
+	if err := q.queryOptions(opts); err != nil {
+		return err
+	}
+	if err := invalidOptions("CreateOptions", metavalidation.ValidateCreateOptions(opts)); err != nil {
+		return err
+	}
+	if q.name != "" {
+		return apierrors.NewMethodNotSupported(q.groupResource(), q.verb)
+	}
+	obj := q.res.rules.new()
+	if err := s.decodeBody(q, obj, q.res.gvk, opts.FieldValidation); err != nil {
+		return err
+	}
+	obj.SetManagedFields(nil) // tracked from the first apply on
+	out, err := s.createObject(q.r.Context(), q.res, q.namespace, obj, len(opts.DryRun) > 0)
+	if err != nil {
+		return err
+	}
+	return q.respond(s, http.StatusCreated, out)
+}
+
+// createObject is a create after decoding.
+func (s *Server) createObject(ctx context.Context, res *resource, namespace string, obj controlplane.Object, dryRun bool) (controlplane.Object, error) {
+	if err := s.prepareMeta(res, namespace, obj); err != nil {
+		return nil, err
+	}
+	generated := obj.GetName() == "" && obj.GetGenerateName() != ""
+	for attempt := 1; ; attempt++ {
+		if generated {
+			obj.SetName(generateName(obj.GetGenerateName()))
+		}
+		if attempt == 1 {
+			res.rules.prepare(obj)
+			if errs := res.rules.validate(obj); len(errs) > 0 {
+				return nil, apierrors.NewInvalid(res.gvk.GroupKind(), obj.GetName(), errs)
+			}
+		}
+		out, err := s.createPrepared(ctx, res, obj, dryRun)
+		if errors.Is(err, controlplane.ErrExists) {
+			if generated && attempt < nameAttempts {
+				continue
+			}
+			if generated {
+				return nil, apierrors.NewGenerateNameConflict(res.groupResource(), obj.GetName(), retryAfterSeconds)
+			}
+			return nil, apierrors.NewAlreadyExists(res.groupResource(), obj.GetName())
+		}
+		return out, err
+	}
+}
+
+// prepareMeta fills in what the server says of a new object.
+func (s *Server) prepareMeta(res *resource, namespace string, obj controlplane.Object) error {
+	if obj.GetResourceVersion() != "" {
+		return apierrors.NewBadRequest("resourceVersion should not be set on objects to be created")
+	}
+	if res.namespaced {
+		if obj.GetNamespace() == "" {
+			obj.SetNamespace(namespace)
+		}
+		if obj.GetNamespace() != namespace {
+			return apierrors.NewBadRequest(fmt.Sprintf("the namespace of the provided object does not match the namespace sent on the request (%s != %s)", obj.GetNamespace(), namespace))
+		}
+		if err := s.namespaceOpen(res, obj); err != nil {
+			return err
+		}
+	} else if obj.GetNamespace() != "" {
+		return apierrors.NewBadRequest("namespace may not be set on objects of this kind")
+	}
+	obj.SetUID(types.UID(uuid.NewUUID()))
+	obj.SetCreationTimestamp(metav1.Now().Rfc3339Copy())
+	obj.SetDeletionTimestamp(nil)
+	obj.SetDeletionGracePeriodSeconds(nil)
+	obj.SetSelfLink("")
+	obj.SetGeneration(0)
+	if res.rules.specChanged != nil {
+		obj.SetGeneration(1)
+	}
+	return nil
+}
+
+func (s *Server) createPrepared(ctx context.Context, res *resource, obj controlplane.Object, dryRun bool) (controlplane.Object, error) {
+	key := res.key(obj.GetNamespace(), obj.GetName())
+	if _, taken := s.cfg.Store.Get(key); taken {
+		return nil, fmt.Errorf("%s: %w", key, controlplane.ErrExists)
+	}
+	if dryRun {
+		return obj, nil
+	}
+	if res.rules.create != nil {
+		return res.rules.create(ctx, obj)
+	}
+	return s.insert(ctx, key, obj)
+}
+
+// insert commits a new object.
+func (s *Server) insert(ctx context.Context, key controlplane.Key, obj controlplane.Object) (controlplane.Object, error) {
+	return s.cfg.Store.Commit(ctx, controlplane.Mutation{Key: key, Change: func(current controlplane.Object) (controlplane.Object, error) {
+		if current != nil {
+			return nil, fmt.Errorf("%s: %w", key, controlplane.ErrExists)
+		}
+		return obj, nil
+	}})
+}
+
+// generateName appends five characters. Like Kubernetes it shortens the prefix so that the name stays a label.
+func generateName(prefix string) string {
+	const suffix, longest = 5, 63
+	if len(prefix) > longest-suffix {
+		prefix = prefix[:longest-suffix]
+	}
+	return prefix + utilrand.String(suffix)
+}

@@ -1,0 +1,291 @@
+package apiserver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"swell.dev/swell/api/v1alpha1"
+	"swell.dev/swell/controlplane"
+)
+
+// resizeAttempts bounds how often a resize is decided anew because the pod's state moved on meanwhile.
+const resizeAttempts = 16
+
+func (s *Server) serveResize(q *request) error {
+	finish := func(next, old controlplane.Object, manager string) (controlplane.Object, error) {
+		return s.resized(q, next.(*corev1.Pod), old.(*corev1.Pod), manager)
+	}
+	switch q.r.Method {
+	case http.MethodPut:
+		return s.updateWith(q, s.modifySize, finish)
+	case http.MethodPatch:
+		return s.patchWith(q, s.modifySize, finish)
+	}
+	return s.get(q)
+}
+
+// resized takes the containers' resources from what was sent, and nothing else.
+func (s *Server) resized(q *request, sent, old *corev1.Pod, manager string) (controlplane.Object, error) {
+	if err := sameObject(q, sent, old); err != nil {
+		return nil, err
+	}
+	s.cfg.Admission.Default(sent)
+	next := old.DeepCopy()
+	errs := takeResources(next, sent)
+	if terminal(old) {
+		errs = append(errs, field.Forbidden(field.NewPath("status", "phase"), "a finished pod can't be resized"))
+	}
+	if len(errs) == 0 {
+		if equality.Semantic.DeepEqual(next.Spec, old.Spec) {
+			return old, nil
+		}
+		errs = s.cfg.Admission.ValidateResize(next, old)
+	}
+	if len(errs) == 0 && podQOS(&next.Spec) != podQOS(&old.Spec) {
+		errs = append(errs, field.Invalid(field.NewPath("spec"), podQOS(&next.Spec), "Pod QOS Class may not change as a result of resizing"))
+	}
+	if len(errs) > 0 {
+		return nil, apierrors.NewInvalid(q.res.gvk.GroupKind(), old.Name, distinct(errs))
+	}
+	next.Generation++
+	if manager == "" { // an apply brings its own
+		next.ManagedFields = sent.ManagedFields
+		return next, nil
+	}
+	return next, s.trackUpdate(q, next, old, manager)
+}
+
+func takeResources(next, sent *corev1.Pod) field.ErrorList {
+	path := field.NewPath("spec", "containers")
+	if len(sent.Spec.Containers) != len(next.Spec.Containers) {
+		return field.ErrorList{field.Forbidden(path, "containers may not be added or removed on resize")}
+	}
+	for i := range next.Spec.Containers {
+		from, to := &sent.Spec.Containers[i], &next.Spec.Containers[i]
+		if from.Name != to.Name {
+			return field.ErrorList{field.Forbidden(path.Index(i).Child("name"), "containers may not be renamed or reordered on resize")}
+		}
+		to.Resources.Requests, to.Resources.Limits = from.Resources.Requests.DeepCopy(), from.Resources.Limits.DeepCopy()
+	}
+	return nil
+}
+
+// modifySize is a committer: the ledger decides before each commit, and takes its decision back if the
+// commit fails.
+func (s *Server) modifySize(ctx context.Context, key controlplane.Key, dryRun bool, change func(controlplane.Object) (controlplane.Object, error)) (controlplane.Object, error) {
+	first, ok := s.cfg.Store.Get(key)
+	if !ok {
+		return nil, fmt.Errorf("%s: %w", key, controlplane.ErrNotFound)
+	}
+	uid := string(first.GetUID())
+	defer s.uids.lock(uid)()
+	for range resizeAttempts {
+		base, ok := s.cfg.Store.Get(key)
+		if !ok || string(base.GetUID()) != uid {
+			return nil, fmt.Errorf("%s: %w", key, controlplane.ErrNotFound)
+		}
+		out, err := change(base)
+		if err != nil || out == base || dryRun {
+			return out, err
+		}
+		next, old := out.(*corev1.Pod), base.(*corev1.Pod)
+		settle, err := s.decideSize(ctx, next, old)
+		if err != nil {
+			return nil, err
+		}
+		stored, err := s.cfg.Store.Commit(context.WithoutCancel(ctx), controlplane.Mutation{Key: key, Change: func(current controlplane.Object) (controlplane.Object, error) {
+			if current == nil {
+				return nil, fmt.Errorf("%s: %w", key, controlplane.ErrNotFound)
+			}
+			if current.GetUID() != base.GetUID() || current.GetResourceVersion() != base.GetResourceVersion() {
+				return nil, errMoved
+			}
+			return next, nil
+		}})
+		settle(err == nil)
+		if !errors.Is(err, errMoved) {
+			return stored, err
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", key, controlplane.ErrConflict)
+}
+
+// decideSize asks the ledger and writes its verdict into next. Settle is told whether next was committed.
+func (s *Server) decideSize(ctx context.Context, next, old *corev1.Pod) (settle func(committed bool), err error) {
+	if old.Spec.NodeName == "" {
+		return s.placeAgain(ctx, next, old)
+	}
+	held, err := v1alpha1.Allocated(old)
+	if err != nil {
+		return nil, err
+	}
+	wish, err := specDemand(next)
+	if err != nil {
+		return nil, err
+	}
+	former, err := specDemand(old)
+	if err != nil {
+		return nil, err
+	}
+	uid := string(old.UID)
+	undo := func() { // the ledger goes back to what the stored pod asks for
+		if _, err := s.cfg.Scheduler.Resize(context.WithoutCancel(ctx), uid, former); err != nil {
+			s.cfg.Log.Error("resize not taken back", "pod", keyOf(old).String(), "error", err)
+		}
+	}
+	verdict, err := s.cfg.Scheduler.Resize(ctx, uid, wish)
+	if err != nil {
+		return nil, err
+	}
+	if verdict == controlplane.ResizeInfeasible && !s.anyNodeHolds(wish) {
+		undo()
+		return nil, fmt.Errorf("%d milli-CPU and %d bytes of memory: %w", wish.CPUMilli, wish.MemoryBytes, controlplane.ErrInfeasible)
+	}
+	if verdict == controlplane.ResizeAdmitted {
+		admitted(next)
+	} else if err := pending(next, held, verdict); err != nil {
+		undo()
+		return nil, err
+	}
+	return func(committed bool) {
+		if !committed {
+			undo()
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if verdict == controlplane.ResizeDeferred {
+			s.deferred[uid] = keyOf(next)
+		} else {
+			delete(s.deferred, uid)
+		}
+	}, nil
+}
+
+// placeAgain resizes a pod that has no node yet: it is placed anew with its new size.
+func (s *Server) placeAgain(ctx context.Context, next, old *corev1.Pod) (settle func(bool), err error) {
+	was, err := placeRequest(old)
+	if err != nil {
+		return nil, err
+	}
+	req, err := placeRequest(next)
+	if err != nil {
+		return nil, err
+	}
+	s.cfg.Scheduler.Release(was.UID)
+	placed, err := s.place(ctx, next, req)
+	if err != nil {
+		s.cfg.Scheduler.Pend(was)
+		return nil, err
+	}
+	return func(committed bool) {
+		switch {
+		case !committed:
+			s.cfg.Scheduler.Release(was.UID)
+			s.cfg.Scheduler.Pend(was)
+		case !placed:
+			s.cfg.Scheduler.Pend(req)
+		}
+	}, nil
+}
+
+// specDemand is what a pod's spec asks for, admitted or not.
+func specDemand(pod *corev1.Pod) (controlplane.Demand, error) {
+	if _, ok := pod.Annotations[v1alpha1.AnnotationAllocated]; ok {
+		pod = &corev1.Pod{Spec: pod.Spec}
+	}
+	return controlplane.PodDemand(pod)
+}
+
+func admitted(pod *corev1.Pod) {
+	delete(pod.Annotations, v1alpha1.AnnotationAllocated)
+	removePodCondition(&pod.Status, corev1.PodResizePending)
+}
+
+// pending keeps the admitted resources beside the spec's, until the resize is admitted or replaced.
+func pending(pod *corev1.Pod, held map[string]corev1.ResourceRequirements, verdict controlplane.ResizeVerdict) error {
+	raw, err := json.Marshal(held)
+	if err != nil {
+		return fmt.Errorf("%s: admitted resources: %w", keyOf(pod), err)
+	}
+	if pod.Annotations == nil {
+		pod.Annotations = map[string]string{}
+	}
+	pod.Annotations[v1alpha1.AnnotationAllocated] = string(raw)
+	reason, message := corev1.PodReasonDeferred, "the node has no room for the new size now"
+	if verdict == controlplane.ResizeInfeasible {
+		reason, message = corev1.PodReasonInfeasible, "the pod's node could never hold the new size"
+	}
+	now := metav1.Now().Rfc3339Copy()
+	setPodCondition(&pod.Status, corev1.PodCondition{
+		Type: corev1.PodResizePending, Status: corev1.ConditionTrue, Reason: reason, Message: message,
+		LastProbeTime: now, ObservedGeneration: pod.Generation,
+	})
+	return nil
+}
+
+func (s *Server) anyNodeHolds(d controlplane.Demand) bool {
+	nodes, _ := s.cfg.Store.List("nodes", "")
+	for _, o := range nodes {
+		free := o.(*corev1.Node).Status.Allocatable
+		if d.Fits(controlplane.Demand{CPUMilli: free.Cpu().MilliValue(), MemoryBytes: free.Memory().Value()}) {
+			return true
+		}
+	}
+	return false
+}
+
+// AdmitResize writes down that a resize which waited has been given its room.
+func (s *Server) AdmitResize(ctx context.Context, uid string, d controlplane.Demand) error {
+	key, ok := s.deferredPod(uid)
+	if !ok {
+		return nil
+	}
+	defer s.uids.lock(uid)()
+	_, err := s.modify(context.WithoutCancel(ctx), key, false, func(current controlplane.Object) (controlplane.Object, error) {
+		pod := current.(*corev1.Pod)
+		wish, err := specDemand(pod)
+		if err != nil {
+			return nil, err
+		}
+		if _, waits := pod.Annotations[v1alpha1.AnnotationAllocated]; string(pod.UID) != uid || !waits || wish != d {
+			return current, nil // replaced by a newer wish
+		}
+		next := pod.DeepCopy()
+		admitted(next)
+		return next, nil
+	})
+	if err != nil && !errors.Is(err, controlplane.ErrNotFound) {
+		return fmt.Errorf("%s: admitted resize: %w", key, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.deferred, uid)
+	return nil
+}
+
+// deferredPod finds a pod by UID: one whose resize was deferred here, or after a restart any.
+func (s *Server) deferredPod(uid string) (controlplane.Key, bool) {
+	s.mu.Lock()
+	key, ok := s.deferred[uid]
+	s.mu.Unlock()
+	if ok {
+		return key, true
+	}
+	pods, _ := s.cfg.Store.List("pods", "")
+	for _, o := range pods {
+		if string(o.GetUID()) == uid {
+			return keyOf(o.(*corev1.Pod)), true
+		}
+	}
+	return controlplane.Key{}, false
+}

@@ -1,0 +1,65 @@
+package apiserver
+
+import (
+	"net/http"
+	"sync"
+
+	"k8s.io/apimachinery/pkg/runtime"
+)
+
+// Server answers API requests. Handler may be served as soon as New has returned; Run does what must go
+// on besides.
+type Server struct {
+	cfg       Config
+	scheme    *runtime.Scheme
+	codecs    codecs
+	resources *registry
+	snapshots *snapshots
+	openapi   openAPI
+	apply     fieldManagers
+	uids      stripes
+	handler   http.Handler
+
+	mu       sync.Mutex
+	deferred map[string]podKey // guarded by mu; pods by UID whose resize waits
+
+	closing chan struct{} // closed when Run ends
+}
+
+// New answers a server. It starts nothing.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	scheme, err := newScheme()
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		cfg:       cfg,
+		scheme:    scheme,
+		codecs:    newCodecs(scheme),
+		snapshots: newSnapshots(),
+		deferred:  map[string]podKey{},
+		closing:   make(chan struct{}),
+	}
+	s.resources = s.newRegistry()
+	s.handler = s.guard(s.newMux())
+	return s, nil
+}
+
+// Handler serves the API.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// stripes serialises what is done to the ledger and the store for one pod.
+type stripes [64]sync.Mutex
+
+func (s *stripes) lock(uid string) (unlock func()) {
+	h := uint32(2166136261) // FNV-1a
+	for i := 0; i < len(uid); i++ {
+		h = (h ^ uint32(uid[i])) * 16777619
+	}
+	m := &s[h%uint32(len(s))]
+	m.Lock()
+	return m.Unlock
+}
