@@ -93,10 +93,10 @@ func (c *counts) stats(elapsed time.Duration) Stats {
 
 // Snapshot is what a load has done so far.
 type Snapshot struct {
-	Total    Stats
-	Interval Stats // since the last snapshot
-	Opened   int64 // connections opened in total: more than configured means that some broke
-	FirstErr error // the first failure; nil if there was none
+	Stats            // since the start
+	Interval   Stats // since the last snapshot
+	Opened     int64 // connections opened since the start: more than configured means that some broke
+	FirstError error // the first failure; nil if there was none
 }
 
 // Snapshot answers what was done so far, and begins a new interval.
@@ -107,7 +107,7 @@ func (l *Load) Snapshot() Snapshot {
 	if now.IsZero() {
 		now = time.Now()
 	}
-	s := Snapshot{Total: l.total.stats(now.Sub(l.start)), Interval: l.interval.stats(now.Sub(l.since)), Opened: l.opened, FirstErr: l.first}
+	s := Snapshot{Stats: l.total.stats(now.Sub(l.start)), Interval: l.interval.stats(now.Sub(l.since)), Opened: l.opened, FirstError: l.first}
 	l.interval, l.since = counts{}, now
 	return s
 }

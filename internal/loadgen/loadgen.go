@@ -84,10 +84,11 @@ func Start(ctx context.Context, config Config) (*Load, error) {
 	return l, nil
 }
 
-// Stop ends the load and waits for the requests in flight. It is idempotent.
-func (l *Load) Stop() {
+// Stop ends the load, waits for the requests in flight and answers a last snapshot. It is idempotent.
+func (l *Load) Stop() Snapshot {
 	l.cancel()
 	l.Wait()
+	return l.Snapshot()
 }
 
 // Wait returns when the load has ended.

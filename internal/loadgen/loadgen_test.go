@@ -62,17 +62,16 @@ func TestClosedLoop(t *testing.T) {
 	}
 	<-enough
 	during := l.Snapshot()
-	l.Stop()
-	after := l.Snapshot()
+	after := l.Stop()
 	l.Stop()
 
-	if after.Total.Requests != served.Load() || after.Total.Failures != 0 || after.FirstErr != nil {
+	if after.Requests != served.Load() || after.Failures != 0 || after.FirstError != nil {
 		t.Errorf("served %d, counted %+v", served.Load(), after)
 	}
-	if during.Total.Requests == 0 || during.Interval != during.Total {
+	if during.Requests == 0 || during.Interval != during.Stats {
 		t.Errorf("the first interval is all there was: %+v", during)
 	}
-	if after.Interval.Requests != after.Total.Requests-during.Total.Requests {
+	if after.Interval.Requests != after.Requests-during.Requests {
 		t.Errorf("intervals don't add up: %+v, then %+v", during, after)
 	}
 	if n := opened.Load(); n != connections || after.Opened != connections {
@@ -81,11 +80,11 @@ func TestClosedLoop(t *testing.T) {
 	if n := most.Load(); n > connections {
 		t.Errorf("%d requests at once, want at most %d", n, connections)
 	}
-	if last := l.Snapshot(); last.Total != after.Total || last.Interval.Requests != 0 {
+	if last := l.Snapshot(); last.Stats != after.Stats || last.Interval.Requests != 0 {
 		t.Errorf("after the end: %+v, before: %+v", last, after)
 	}
-	if after.Total.Rate() <= 0 || after.Total.P50 > after.Total.P99 || after.Total.P99 > after.Total.Max {
-		t.Errorf("total %+v", after.Total)
+	if after.Rate() <= 0 || after.P50 > after.P99 || after.P99 > after.Max {
+		t.Errorf("total %+v", after)
 	}
 }
 
@@ -117,7 +116,7 @@ func TestFailuresAreCounted(t *testing.T) {
 	if s.Opened != 2 { // the answer that didn't come cost the connection; the others didn't
 		t.Errorf("%d connections were opened, want 2", s.Opened)
 	}
-	if s.Total.Failures != 4 || s.Total.Requests != n.Load() || s.FirstErr == nil || !strings.Contains(s.FirstErr.Error(), "503") {
+	if s.Failures != 4 || s.Requests != n.Load() || s.FirstError == nil || !strings.Contains(s.FirstError.Error(), "503") {
 		t.Errorf("served %d, counted %+v", n.Load(), s)
 	}
 }
@@ -140,7 +139,7 @@ func TestStopWaitsForAnswers(t *testing.T) {
 	cancel()
 	close(release)
 	l.Wait()
-	if s := l.Snapshot().Total; s.Requests != 1 || s.Failures != 0 {
+	if s := l.Snapshot(); s.Requests != 1 || s.Failures != 0 {
 		t.Errorf("counted %+v", s)
 	}
 }
@@ -154,13 +153,13 @@ func TestRate(t *testing.T) {
 			l.record(100*time.Millisecond, false, nil)
 		}
 		first := l.Snapshot()
-		if first.Interval.Rate() != 10 || first.Total.Elapsed != time.Second || first.Interval.Max != 100*time.Millisecond {
+		if first.Interval.Rate() != 10 || first.Elapsed != time.Second || first.Interval.Max != 100*time.Millisecond {
 			t.Errorf("first %+v", first)
 		}
 		time.Sleep(time.Second) // fake
 		l.record(0, true, context.DeadlineExceeded)
 		second := l.Snapshot()
-		if second.Interval.Rate() != 0 || second.Interval.Failures != 1 || second.Total.Rate() != 5 {
+		if second.Interval.Rate() != 0 || second.Interval.Failures != 1 || second.Rate() != 5 {
 			t.Errorf("second %+v", second)
 		}
 	})
@@ -180,7 +179,7 @@ func TestTimeout(t *testing.T) {
 	}
 	<-arrived
 	l.Stop()
-	if s := l.Snapshot(); s.Total.Requests != 1 || s.Total.Failures != 1 || !errors.Is(s.FirstErr, os.ErrDeadlineExceeded) {
+	if s := l.Snapshot(); s.Requests != 1 || s.Failures != 1 || !errors.Is(s.FirstError, os.ErrDeadlineExceeded) {
 		t.Errorf("counted %+v", s)
 	}
 }
@@ -193,7 +192,7 @@ func TestDuration(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Wait() // returns by itself
-	if s := l.Snapshot().Total; s.Elapsed < 20*time.Millisecond || s.Failures != 0 {
+	if s := l.Snapshot(); s.Elapsed < 20*time.Millisecond || s.Failures != 0 {
 		t.Errorf("total %+v", s)
 	}
 }
