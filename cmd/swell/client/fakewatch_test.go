@@ -90,4 +90,3 @@ func (f *fakeAPI) watch(w http.ResponseWriter, r *http.Request, resource, namesp
 		}
 	}
 }
-

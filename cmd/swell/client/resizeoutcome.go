@@ -72,4 +72,3 @@ func same(a, b corev1.ResourceRequirements) bool {
 	}
 	return true
 }
-
