@@ -1,0 +1,175 @@
+package containerd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/cio"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/typeurl/v2"
+
+	"swell.dev/swell/nodelet"
+)
+
+// Create implements nodelet.Runtime. What the runtime refuses when it sets the container's process up
+// (a command that isn't in the image) is ErrStart with its message; all else is ErrCreate. A container
+// that could not be created leaves nothing behind.
+func (r *Runtime) Create(ctx context.Context, c nodelet.Container) error {
+	if err := checkNonRoot(c); err != nil {
+		return fmt.Errorf("container %s: %w: %w", c.ID, nodelet.ErrCreate, err)
+	}
+	ctx = r.in(ctx)
+	defer r.pods.lock(c.PodUID)()
+	r.mu.Lock()
+	k := r.known[c.ID]
+	if k == nil {
+		k = &known{podUID: c.PodUID, cgroup: c.CgroupPath}
+		r.known[c.ID] = k
+	}
+	r.mu.Unlock()
+	made, err := r.create(ctx, c)
+	r.mu.Lock()
+	if err != nil && made {
+		delete(r.known, c.ID)
+	}
+	r.mu.Unlock()
+	if err != nil && made {
+		err = errors.Join(err, r.remove(context.WithoutCancel(ctx), c.ID))
+	}
+	if err != nil {
+		return fmt.Errorf("container %s: %w", c.ID, err)
+	}
+	return nil
+}
+
+// create answers whether it made the container, also where it then failed.
+func (r *Runtime) create(ctx context.Context, c nodelet.Container) (made bool, err error) {
+	image, err := r.client.GetImage(ctx, c.Image.Ref)
+	if err != nil {
+		return false, fmt.Errorf("%w: image %s: %w", nodelet.ErrCreate, c.Image.Ref, err)
+	}
+	if d := image.Target().Digest.String(); c.Image.Digest != "" && d != c.Image.Digest {
+		return false, fmt.Errorf("%w: image %s: is now %s, not %s", nodelet.ErrCreate, c.Image.Ref, d, c.Image.Digest)
+	}
+	container, err := r.client.NewContainer(ctx, c.ID,
+		client.WithSnapshotter(r.cfg.Snapshotter),
+		client.WithNewSnapshot(c.ID, image),
+		client.WithContainerLabels(labelsOf(c)),
+		client.WithRuntime(runcRuntime, &options.Options{BinaryName: r.cfg.Runc, Root: r.cfg.RuncRoot}),
+		r.withSpec(c, image),
+	)
+	if err != nil {
+		if !errdefs.IsAlreadyExists(err) {
+			// A snapshot without its container would make the name taken for good.
+			err = errors.Join(err, ignoreNotFound(r.client.SnapshotService(r.cfg.Snapshotter).Remove(ctx, c.ID)))
+		}
+		return false, classed(err, nodelet.ErrCreate)
+	}
+	return true, r.newTask(ctx, container, c.LogPath)
+}
+
+// withSpec builds the spec once the snapshot, and with it the image's accounts, can be read.
+func (r *Runtime) withSpec(c nodelet.Container, image client.Image) client.NewContainerOpts {
+	return func(ctx context.Context, cl *client.Client, record *containers.Container) error {
+		config, err := image.Spec(ctx)
+		if err != nil {
+			return fmt.Errorf("image %s: config: %w", c.Image.Ref, err)
+		}
+		accounts, err := r.accountsOf(ctx, c.Image.ID, record.SnapshotKey)
+		if err != nil {
+			return fmt.Errorf("image %s: accounts: %w", c.Image.Ref, err)
+		}
+		who, err := accounts.resolve(config.Config.User, c.Security, c.Groups)
+		if err != nil {
+			return err
+		}
+		spec, err := buildSpec(ctx, c, config.Config, who, r.unified)
+		if err != nil {
+			return err
+		}
+		record.Spec, err = typeurl.MarshalAny(spec)
+		return err
+	}
+}
+
+// accountsOf reads an image's accounts from a fresh snapshot of it, once per image.
+func (r *Runtime) accountsOf(ctx context.Context, imageID, snapshot string) (accounts, error) {
+	r.mu.Lock()
+	a, ok := r.accounts[imageID]
+	r.mu.Unlock()
+	if ok && imageID != "" {
+		return a, nil
+	}
+	mounts, err := r.client.SnapshotService(r.cfg.Snapshotter).Mounts(ctx, snapshot)
+	if err != nil {
+		return a, err
+	}
+	err = mount.WithReadonlyTempMount(ctx, mounts, func(root string) error {
+		a, err = readAccounts(root)
+		return err
+	})
+	if err != nil {
+		return a, err
+	}
+	r.mu.Lock()
+	r.accounts[imageID] = a
+	r.mu.Unlock()
+	return a, nil
+}
+
+// shimAttempts bounds how often a task is made anew because its pod's shim was just ending.
+const shimAttempts = 4
+
+func (r *Runtime) newTask(ctx context.Context, container client.Container, logPath string) error {
+	creator := cio.Creator(cio.NullIO)
+	if logPath != "" {
+		if err := os.MkdirAll(filepath.Dir(logPath), 0o755); err != nil {
+			return fmt.Errorf("%w: log: %w", nodelet.ErrCreate, err)
+		}
+		creator = cio.LogURI(&url.URL{Scheme: "binary", Path: r.cfg.Logger, RawQuery: url.Values{
+			"--path":      {logPath},
+			"--max-bytes": {strconv.FormatInt(r.cfg.LogMaxBytes, 10)},
+			"--max-files": {strconv.Itoa(r.cfg.LogMaxFiles)},
+		}.Encode()})
+	}
+	for attempt := 1; ; attempt++ {
+		_, err := container.NewTask(ctx, creator)
+		switch {
+		case err == nil || errdefs.IsAlreadyExists(err):
+			return nil
+		case attempt < shimAttempts && shimGone(err):
+			continue
+		default:
+			return fmt.Errorf("%w: %w", nodelet.ErrStart, err)
+		}
+	}
+}
+
+// shimGone tells that the pod's shim, whose last container was just deleted, took the connection and
+// then ended.
+func shimGone(err error) bool {
+	text := err.Error()
+	for _, sign := range []string{"ttrpc: closed", "connection refused", "connection reset", "broken pipe", "shim.sock: no such file", "connect: no such file", "EOF"} {
+		if strings.Contains(text, sign) && !strings.Contains(text, "OCI runtime create failed") {
+			return true
+		}
+	}
+	return false
+}
+
+func ignoreNotFound(err error) error {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
