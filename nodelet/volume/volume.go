@@ -129,17 +129,15 @@ func fsGroup(pod *corev1.Pod) *int64 {
 	return pod.Spec.SecurityContext.FSGroup
 }
 
-// emptyDir makes an empty folder that every user may write to. One that is there stays as it is.
+// emptyDir makes an empty folder that every user may write to. One that is in use stays as it is.
 func (m *Manager) emptyDir(dir string, pod *corev1.Pod, source *corev1.EmptyDirVolumeSource) error {
 	memory := source.Medium == corev1.StorageMediumMemory
 	if source.Medium != corev1.StorageMediumDefault && !memory {
 		return fmt.Errorf("emptyDir medium %q: %w", source.Medium, nodelet.ErrUnsupported)
 	}
-	err := os.Mkdir(dir, 0o777)
-	if err != nil && !errors.Is(err, fs.ErrExist) {
+	if err := os.Mkdir(dir, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	fresh := err == nil
 	if memory {
 		mounted, err := isMount(dir)
 		if err != nil {
@@ -149,11 +147,12 @@ func (m *Manager) emptyDir(dir string, pod *corev1.Pod, source *corev1.EmptyDirV
 			if err := mountTmpfs(dir, m.memorySize(pod, source)); err != nil {
 				return err
 			}
-			fresh = true
 		}
 	}
-	if !fresh {
-		return nil
+	// Containers may have changed one that they use; one that holds nothing may have been left half made.
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 0 {
+		return err
 	}
 	mode := os.FileMode(0o777)
 	if gid := fsGroup(pod); gid != nil {
