@@ -1,0 +1,197 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"swell.dev/swell/controlplane"
+)
+
+// Store is the leader's view of all objects. Everything that is answered is durable (or volatile).
+type Store struct {
+	cfg   Config
+	keys  keys
+	lead  *leadership
+	locks keyLocks
+
+	places chan struct{} // one token for each mutation that waits or is under way
+	queue  chan *write   // to the committer; has room for every token's write
+
+	mu      sync.RWMutex // guards what follows; no call leaves the package while it is held
+	tables  map[string]*table
+	floor   uint64 // versions up to it were not read back at the start
+	started uint64 // the version at the start
+	version uint64 // the last issued
+	limit   uint64 // of ordinals; maxOrdinal but in tests
+
+	closing   chan struct{} // closed by Close: no new mutation is taken
+	closeOnce sync.Once
+	committed chan struct{} // closed when the committer has ended
+	ended     chan struct{} // closed when leadership is lost or the store is closed
+	endOnce   sync.Once
+	endErr    error         // why; written once before ended is closed
+	lost      chan struct{} // closed when leadership is lost
+	wg        sync.WaitGroup
+	cancel    context.CancelFunc // ends the goroutines' calls to etcd
+
+	stats counters
+}
+
+// Stats counts what a store has done since it was opened.
+type Stats struct {
+	Transactions uint64 // that went into etcd
+	Mutations    uint64 // written by them
+	Observations uint64 // changes in memory only
+	Retries      uint64 // attempts of a transaction after the first
+	LargestBatch uint64
+}
+
+type counters struct{ transactions, mutations, observations, retries, largest atomic.Uint64 }
+
+// Open waits until this control plane leads, then reads everything. It returns with the state loaded; the
+// caller closes the store.
+func Open(ctx context.Context, cfg Config) (*Store, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	s := &Store{
+		cfg: cfg, keys: newKeys(cfg.Prefix),
+		places: make(chan struct{}, cfg.MaxQueue), queue: make(chan *write, cfg.MaxQueue),
+		tables: map[string]*table{}, limit: maxOrdinal,
+		closing: make(chan struct{}), committed: make(chan struct{}), ended: make(chan struct{}), lost: make(chan struct{}),
+	}
+	lead, err := s.campaign(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("store: leadership: %w", err)
+	}
+	s.lead = lead
+	if err := s.load(ctx); err != nil {
+		s.resign()
+		return nil, fmt.Errorf("store: %w", err)
+	}
+	background, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	if err := s.keepLeading(background); err != nil {
+		cancel()
+		s.resign()
+		return nil, fmt.Errorf("store: leadership: %w", err)
+	}
+	s.wg.Add(1)
+	go s.commitLoop(background)
+	return s, nil
+}
+
+// Lost is closed when this control plane no longer leads. All commits then fail with ErrNotLeader, and
+// subscriptions end. The store is closed and a new one opened to lead again.
+func (s *Store) Lost() <-chan struct{} { return s.lost }
+
+// Close commits what is queued, gives up leadership and waits for all goroutines. It is idempotent.
+func (s *Store) Close() error {
+	s.closeOnce.Do(func() {
+		close(s.closing)
+		<-s.committed
+		s.end(fmt.Errorf("the store is closed: %w", controlplane.ErrUnavailable))
+		s.cancel()
+		s.wg.Wait()
+		s.resign()
+	})
+	return nil
+}
+
+// end stops everything that goes on; the first reason holds.
+func (s *Store) end(err error) {
+	s.endOnce.Do(func() {
+		s.endErr = err
+		close(s.ended)
+		if errors.Is(err, controlplane.ErrNotLeader) {
+			close(s.lost)
+		}
+	})
+}
+
+// endedErr is nil while the store works.
+func (s *Store) endedErr() error {
+	select {
+	case <-s.ended:
+		return s.endErr
+	default:
+		return nil
+	}
+}
+
+// Get answers the present object. It is shared and must not be changed.
+func (s *Store) Get(key controlplane.Key) (controlplane.Object, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	t := s.tables[key.Resource]
+	if t == nil {
+		return nil, false
+	}
+	o := t.get(key)
+	return o, o != nil
+}
+
+// List answers the objects of a resource, in one namespace or (empty) in all, sorted by namespace and
+// name, and the version whose state that is.
+func (s *Store) List(resource, namespace string) (items []controlplane.Object, version uint64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if t := s.tables[resource]; t != nil {
+		items = t.list(namespace)
+	}
+	return items, s.version
+}
+
+// Version is the last one issued.
+func (s *Store) Version() uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.version
+}
+
+// Stats answers what was done so far.
+func (s *Store) Stats() Stats {
+	return Stats{
+		Transactions: s.stats.transactions.Load(), Mutations: s.stats.mutations.Load(),
+		Observations: s.stats.observations.Load(), Retries: s.stats.retries.Load(), LargestBatch: s.stats.largest.Load(),
+	}
+}
+
+func (s *Store) tableLocked(resource string) *table {
+	t := s.tables[resource]
+	if t == nil {
+		floor := s.floor
+		volatile := s.cfg.Volatile[resource]
+		if volatile {
+			floor = s.started // what was there before is gone
+		}
+		t = newTable(volatile, s.cfg.Window, floor)
+		s.tables[resource] = t
+	}
+	return t
+}
+
+// installLocked makes a change visible, under its version. The removed object is the copy that the
+// deletion's event shows.
+func (s *Store) installLocked(key controlplane.Key, next, removed controlplane.Object, version uint64) {
+	t := s.tableLocked(key.Resource)
+	s.version = version
+	e := controlplane.Event{Type: controlplane.Modified, Key: key, Version: version, Object: next, Previous: t.get(key)}
+	switch {
+	case next == nil && e.Previous == nil:
+		return // a volatile object that made room for others meanwhile
+	case next == nil:
+		e.Type, e.Object = controlplane.Deleted, removed
+		t.remove(key)
+	case e.Previous == nil:
+		e.Type = controlplane.Added
+		fallthrough
+	default:
+		t.put(key, next)
+	}
+	e.Object.SetResourceVersion(formatVersion(version))
+	t.window.append(e)
+}
