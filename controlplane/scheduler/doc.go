@@ -1,0 +1,29 @@
+// Package scheduler decides which node a pod gets and whether a pod may change its size. It holds the
+// ledger of what every node has promised, so a node is never promised twice.
+//
+// The core (core.go and the files around it) is a plain data structure: no goroutines, no clock, no
+// randomness. What it decides on its own, because room became free, comes out as values. The same calls
+// give the same decisions. Scheduler is one goroutine around it; its callbacks run outside of that.
+//
+// # Placement
+//
+// Best fit: of the ready, uncordoned nodes with room, the one with the least free CPU, then the least free
+// memory, then the first name. A search tree over the nodes, ordered so and augmented with the most free
+// memory in each subtree, finds it in O(log nodes); a change of a node costs the same. A node selector is
+// answered from a tree of the nodes with one of its labels (the rarest), made when it is first asked for;
+// where the selector has more labels, the others are tested along the walk. A node name is looked up and,
+// as in Kubernetes, passes by a cordon.
+//
+// # Who gets room that becomes free
+//
+// Pods that run there first: the deferred resizes of that node, in the order in which they were asked
+// for, each that fits. Then the pending pods, in the order of creation, each that fits; a pod that doesn't
+// fit doesn't hold up those behind it. Pending pods of equal shape stand in one queue, so this costs
+// O(shapes) for each pod placed, however many wait. No pod pends that fits anywhere: so whoever comes new
+// takes only room that nobody who waits could use.
+//
+// # What counts against a node
+//
+// Of each pod the larger of what was admitted and what is actuated, for CPU and memory each: a pod that
+// shrinks holds its room until its nodelet has reported the smaller size.
+package scheduler

@@ -1,0 +1,187 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"swell.dev/swell/controlplane"
+)
+
+// Config says who is told what the scheduler decides on its own. The calls come from other goroutines than
+// the scheduler's, so they may call it; for one pod they come one after another.
+type Config struct {
+	// Bound tells that a pending pod has its node; the room is reserved.
+	Bound func(req controlplane.PlaceRequest, node string)
+	// ResizeAdmitted tells that a deferred resize has its room.
+	ResizeAdmitted func(uid string, d controlplane.Demand)
+	// Workers is how many calls run at once; default 64.
+	Workers int
+}
+
+// Scheduler is the goroutine that owns the core.
+type Scheduler struct {
+	requests chan request
+	outbox   *outbox
+	stop     chan struct{}
+	stopOnce sync.Once
+	done     chan struct{} // closed when the goroutine has ended
+}
+
+type request struct {
+	run  func(*core)
+	done chan struct{}
+}
+
+// maxRequests is how many calls wait; the next ones wait for a place.
+const maxRequests = 1024
+
+// New starts a scheduler. The caller closes it.
+func New(cfg Config) (*Scheduler, error) {
+	if cfg.Bound == nil || cfg.ResizeAdmitted == nil {
+		return nil, errors.New("scheduler: Bound and ResizeAdmitted are required")
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = 64
+	}
+	s := &Scheduler{
+		requests: make(chan request, maxRequests),
+		stop:     make(chan struct{}),
+		done:     make(chan struct{}),
+	}
+	s.outbox = newOutbox(cfg.Workers, func(d decision) {
+		if d.bound != nil {
+			cfg.Bound(*d.bound, d.node)
+		} else {
+			cfg.ResizeAdmitted(d.uid, d.resize)
+		}
+	})
+	go s.run()
+	return s, nil
+}
+
+func (s *Scheduler) run() {
+	defer close(s.done)
+	c := newCore()
+	for {
+		select {
+		case r := <-s.requests:
+			r.run(c)
+			for _, d := range c.take() {
+				s.outbox.add(d)
+			}
+			close(r.done)
+		case <-s.stop:
+			return
+		}
+	}
+}
+
+// Close ends the scheduler and waits for the calls under way. Decisions that nobody was told yet are
+// dropped: the next scheduler, restored from what is stored, makes them again. It is idempotent.
+func (s *Scheduler) Close() error {
+	s.stopOnce.Do(func() { close(s.stop) })
+	<-s.done
+	s.outbox.close()
+	return nil
+}
+
+var errClosed = fmt.Errorf("the scheduler is closed: %w", controlplane.ErrUnavailable)
+
+// do runs f on the core. The context bounds the wait for a place; once queued, it will have run when do
+// returns nil.
+func (s *Scheduler) do(ctx context.Context, f func(*core)) error {
+	r := request{run: f, done: make(chan struct{})}
+	select {
+	case <-s.stop:
+		return errClosed
+	default:
+	}
+	select {
+	case s.requests <- r:
+	case <-ctx.Done():
+		return fmt.Errorf("%d calls wait for the scheduler: %w: %w", maxRequests, controlplane.ErrOverloaded, context.Cause(ctx))
+	case <-s.stop:
+		return errClosed
+	}
+	select {
+	case <-r.done:
+		return nil
+	case <-s.done:
+		return errClosed
+	}
+}
+
+// Place reserves room for a pod and answers its node; for one that has a node already, that node.
+// ErrNoCapacity, an *Unschedulable: no node has room; the pod isn't remembered, see Pend.
+func (s *Scheduler) Place(ctx context.Context, req controlplane.PlaceRequest) (node string, err error) {
+	if req.UID == "" || req.Demand.CPUMilli < 0 || req.Demand.MemoryBytes < 0 {
+		return "", fmt.Errorf("%s: placement needs a uid and a demand that isn't negative", req.Key)
+	}
+	if queued := s.do(ctx, func(c *core) { node, err = c.place(req) }); queued != nil {
+		return "", fmt.Errorf("%s: %w", req.Key, queued)
+	}
+	return node, err
+}
+
+// Pend remembers a pod that no node had room for. Bound tells when there is.
+func (s *Scheduler) Pend(req controlplane.PlaceRequest) {
+	s.call(func(c *core) { c.pend(req) })
+}
+
+// Release gives back what a pod holds, and forgets what it waits for and what nobody was told of it yet.
+func (s *Scheduler) Release(uid string) {
+	s.call(func(c *core) {
+		c.release(uid)
+		s.outbox.drop(uid)
+	})
+}
+
+// Resize asks for another size of a pod. It replaces an earlier wish. A deferred one is remembered, and
+// ResizeAdmitted tells when there is room. ErrNotFound: the pod has no room here and isn't pending.
+func (s *Scheduler) Resize(ctx context.Context, uid string, d controlplane.Demand) (verdict controlplane.ResizeVerdict, err error) {
+	queued := s.do(ctx, func(c *core) {
+		s.outbox.dropResize(uid)
+		verdict, err = c.resize(uid, d)
+	})
+	if queued != nil {
+		return 0, queued
+	}
+	return verdict, err
+}
+
+// Revert takes the pod's last Resize back where that couldn't be stored: its nodelet hasn't learned of it, so
+// its room is free at once, and the wish before it stands again.
+func (s *Scheduler) Revert(uid string) {
+	s.call(func(c *core) {
+		s.outbox.dropResize(uid)
+		c.revert(uid)
+	})
+}
+
+// Actuated tells the size that the pod's nodelet has reported. Room that a smaller size leaves is free from
+// then on.
+func (s *Scheduler) Actuated(uid string, d controlplane.Demand) {
+	s.call(func(c *core) { c.actuated(uid, d) })
+}
+
+// SetNode announces a host or a change of it.
+func (s *Scheduler) SetNode(n controlplane.Node) {
+	s.call(func(c *core) { c.setNode(n) })
+}
+
+// RemoveNode forgets a host. What its pods hold stays until they are released.
+func (s *Scheduler) RemoveNode(name string) {
+	s.call(func(c *core) { c.removeNode(name) })
+}
+
+// Restore enters a pod that has its node, whatever room that has: for the start, before pods are placed.
+func (s *Scheduler) Restore(uid, node string, d controlplane.Demand) {
+	s.call(func(c *core) { c.restore(uid, node, d) })
+}
+
+// call is do for what can't be refused but by the end of the scheduler, which its callers need not know.
+func (s *Scheduler) call(f func(*core)) {
+	_ = s.do(context.Background(), f)
+}
