@@ -11,10 +11,12 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"swell.dev/swell/controlplane"
+	"swell.dev/swell/internal/etcd"
 )
 
 func TestRestart(t *testing.T) {
@@ -139,16 +141,33 @@ func TestHistoryIsBounded(t *testing.T) {
 }
 
 func TestCompactedHistoryHasExpired(t *testing.T) {
-	server := startEtcd(t, t.TempDir())
-	s := open(t, config(server.Client()))
+	t.Run("in process", func(t *testing.T) { testCompactedHistory(t, startEtcd(t, t.TempDir()).Client()) })
+	t.Run("over gRPC", func(t *testing.T) {
+		dir := t.TempDir()
+		server, err := etcd.Start(t.Context(), etcd.Config{Dir: dir, MinFreeBytes: 1, Socket: dir + "/s"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { server.Close() })
+		client, err := clientv3.New(clientv3.Config{Endpoints: []string{"unix://" + dir + "/s"}, DialTimeout: patience, Logger: zap.NewNop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { client.Close() })
+		testCompactedHistory(t, client)
+	})
+}
+
+func testCompactedHistory(t *testing.T, client *clientv3.Client) {
+	s := open(t, config(client))
 	v1 := put(t, s, "a", "1")
 	v2 := put(t, s, "a", "2")
 	v3 := put(t, s, "a", "3")
-	if _, err := server.Client().Compact(context.Background(), int64(v2>>ordinalBits), clientv3.WithCompactPhysical()); err != nil {
+	if _, err := client.Compact(context.Background(), int64(v2>>ordinalBits), clientv3.WithCompactPhysical()); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
-	s = open(t, config(server.Client()))
+	s = open(t, config(client))
 	if _, err := s.Watch("configmaps", "", v1); !errors.Is(err, controlplane.ErrExpired) {
 		t.Errorf("before the compaction: %v", err)
 	}

@@ -2,12 +2,14 @@ package etcd_test
 
 import (
 	"context"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.etcd.io/etcd/server/v3/embed"
 
 	"swell.dev/swell/internal/etcd"
 )
@@ -90,6 +92,39 @@ func TestSocketServesEtcdctl(t *testing.T) {
 	defer cancel()
 	if _, err := c.Put(ctx, "k", "v"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestConnect connects over TLS to an etcd of another owner, and to none with another certificate.
+func TestConnect(t *testing.T) {
+	cfg := embed.NewConfig()
+	cfg.Dir = t.TempDir()
+	cfg.LogLevel, cfg.LogOutputs = "error", []string{filepath.Join(cfg.Dir, "log")}
+	any := url.URL{Scheme: "https", Host: "127.0.0.1:0"}
+	cfg.ListenPeerUrls = nil
+	cfg.ListenClientUrls, cfg.AdvertiseClientUrls, cfg.ClientAutoTLS = []url.URL{any}, []url.URL{any}, true
+	e, err := embed.StartEtcd(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	<-e.Server.ReadyNotify()
+	external := etcd.External{
+		Endpoints: []string{"https://" + e.Clients[0].Addr().String()},
+		CAFile:    filepath.Join(cfg.Dir, "fixtures", "client", "cert.pem"),
+	}
+	c, err := etcd.Connect(t.Context(), external)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.Put(t.Context(), "k", "v"); err != nil {
+		t.Fatal(err)
+	}
+	external.CAFile, external.Timeout = "", 300*time.Millisecond
+	if c, err := etcd.Connect(t.Context(), external); err == nil {
+		c.Close()
+		t.Error("a certificate that nobody vouches for was trusted")
 	}
 }
 
