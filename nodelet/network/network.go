@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
+	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
-	"sort"
+	"slices"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -22,10 +22,11 @@ import (
 
 // Config of a host's pod network.
 type Config struct {
-	Instance string // distinguishes what this Swell made; at most 10 characters
-	StateDir string // durable
-	RunDir   string // where namespaces are mounted; gone after a boot
-	CIDR     string // IPv4 range for pods; empty: the one used before, or a free one
+	Instance  string // distinguishes what this Swell made; at most 10 characters
+	StateDir  string // durable
+	RunDir    string // where namespaces are mounted; gone after a boot
+	SharedDir string // what all instances of a host know of it; gone after a boot; empty: /run/swell
+	CIDR      string // IPv4 range for pods; empty: the one used before, or a free one
 }
 
 // Network implements nodelet.Network.
@@ -47,10 +48,10 @@ type lease struct {
 
 // New prepares the bridge and the table.
 func New(cfg Config) (*Network, error) {
-	if cfg.Instance == "" || len(cfg.Instance) > 10 || cfg.StateDir == "" || cfg.RunDir == "" {
-		return nil, errors.New("network: an instance of at most 10 characters, a state and a run directory are required")
+	n, err := fromConfig(cfg)
+	if err != nil {
+		return nil, err
 	}
-	n := &Network{cfg: cfg, bridge: "sw" + cfg.Instance, table: "swell-" + cfg.Instance, pods: map[string]lease{}}
 	for _, dir := range []string{n.podDir(), cfg.RunDir} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("network: %w", err)
@@ -68,14 +69,37 @@ func New(cfg Config) (*Network, error) {
 	return n, n.syncTable()
 }
 
+// Remove removes everything that an instance made on the host, whatever state it is in.
+func Remove(ctx context.Context, cfg Config) error {
+	n, err := fromConfig(cfg)
+	if err != nil {
+		return err
+	}
+	return n.RemoveAll(ctx)
+}
+
+func fromConfig(cfg Config) (*Network, error) {
+	if cfg.Instance == "" || len(cfg.Instance) > 10 || cfg.StateDir == "" || cfg.RunDir == "" {
+		return nil, errors.New("network: an instance of at most 10 characters, a state and a run directory are required")
+	}
+	if cfg.SharedDir == "" {
+		cfg.SharedDir = "/run/swell"
+	}
+	return &Network{cfg: cfg, bridge: "sw" + cfg.Instance, table: "swell-" + cfg.Instance, pods: map[string]lease{}}, nil
+}
+
 // Gateway is the bridge's address: the pods' way out.
 func (n *Network) Gateway() netip.Addr { return n.state.Range.Addr().Next() }
 
 func (n *Network) setUpBridge() error {
+	mtu, err := n.mtu()
+	if err != nil {
+		return err
+	}
 	link, err := netlink.LinkByName(n.bridge)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
 		attrs := netlink.NewLinkAttrs()
-		attrs.Name = n.bridge
+		attrs.Name, attrs.MTU, attrs.HardwareAddr = n.bridge, mtu, bridgeMAC(n.cfg.Instance)
 		if err = netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err == nil {
 			link, err = netlink.LinkByName(n.bridge)
 		}
@@ -93,38 +117,46 @@ func (n *Network) setUpBridge() error {
 	return n.setSysctls()
 }
 
+// errKernel says that the kernel lacks a part of what our table needs.
+var errKernel = errors.New("not in this kernel")
+
 // explain names the capability that a host lacks.
 func (n *Network) explain(what string, err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("network: %s: root (CAP_NET_ADMIN) is required: %w: %w", what, nodelet.ErrUnsupported, err)
-	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT):
+	case errors.Is(err, errKernel), errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EPROTONOSUPPORT):
 		return fmt.Errorf("network: %s: the kernel needs bridge, veth and nf_tables (nft_nat, nft_masq): %w: %w", what, nodelet.ErrUnsupported, err)
 	}
 	return fmt.Errorf("network: %s: %w", what, err)
 }
 
 // Attach makes a pod's namespace, or answers the one that is there. See nodelet.Network.
-func (n *Network) Attach(_ context.Context, p nodelet.PodNetwork) (nodelet.Attachment, error) {
+func (n *Network) Attach(ctx context.Context, p nodelet.PodNetwork) (nodelet.Attachment, error) {
+	if p.PodUID == "" || filepath.Base(p.PodUID) != p.PodUID || p.PodUID[0] == '.' {
+		return nodelet.Attachment{}, fmt.Errorf("network: pod UID %q: not a file name", p.PodUID)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	path := n.nsPath(p.PodUID)
 	l, known := n.pods[p.PodUID]
-	if known && isNamespace(path) && n.whole(p.PodUID, path, l) {
-		return nodelet.Attachment{NetNS: path, IP: l.IP.String()}, nil
-	}
-	if !known {
-		ip, err := n.freeAddress()
-		if err != nil {
-			return nodelet.Attachment{}, err
+	if known {
+		if whole, err := n.whole(p.PodUID, path); err != nil {
+			return nodelet.Attachment{}, n.explain("pod "+p.PodUID, err)
+		} else if whole {
+			return nodelet.Attachment{NetNS: path, IP: l.IP.String()}, nil
 		}
-		l = lease{IP: ip}
+	} else {
 		for _, port := range p.Ports {
 			if port.HostPort != 0 {
 				l.Ports = append(l.Ports, port)
 			}
 		}
-		if err := n.checkPorts(p.PodUID, l.Ports); err != nil {
+		err := n.checkPorts(p.PodUID, l.Ports)
+		if err == nil {
+			l.IP, err = n.freeAddress()
+		}
+		if err != nil {
 			return nodelet.Attachment{}, err
 		}
 		if err := n.saveLease(p.PodUID, l); err != nil {
@@ -132,7 +164,7 @@ func (n *Network) Attach(_ context.Context, p nodelet.PodNetwork) (nodelet.Attac
 		}
 		n.pods[p.PodUID] = l
 	}
-	if err := n.build(p.PodUID, path, l); err != nil {
+	if err := n.build(ctx, p.PodUID, path, l); err != nil {
 		return nodelet.Attachment{}, errors.Join(err, n.detach(p.PodUID))
 	}
 	if len(l.Ports) > 0 {
@@ -143,28 +175,37 @@ func (n *Network) Attach(_ context.Context, p nodelet.PodNetwork) (nodelet.Attac
 	return nodelet.Attachment{NetNS: path, IP: l.IP.String()}, nil
 }
 
-// whole reports whether a namespace has its address, which is the last thing that build gives it but for
-// the route.
-func (n *Network) whole(uid, path string, l lease) bool {
-	if _, err := netlink.LinkByName(vethName(uid)); err != nil {
-		return false
+// whole reports whether a namespace has its route, which is the last thing that build gives it. An error
+// says nothing about the namespace: a running pod isn't rebuilt because of one.
+func (n *Network) whole(uid, path string) (bool, error) {
+	if !isNamespace(path) {
+		return false, nil
+	}
+	if _, err := netlink.LinkByName(vethName(uid)); errors.As(err, &netlink.LinkNotFoundError{}) {
+		return false, nil
+	} else if err != nil {
+		return false, err
 	}
 	ns, err := netns.GetFromPath(path)
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer ns.Close()
 	h, err := netlink.NewHandleAt(ns, unix.NETLINK_ROUTE)
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer h.Close()
-	routes, err := h.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Gw: n.Gateway().AsSlice()}, netlink.RT_FILTER_GW)
-	return err == nil && len(routes) == 1
+	for {
+		routes, err := h.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Gw: n.Gateway().AsSlice()}, netlink.RT_FILTER_GW)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return len(routes) == 1, err
+		}
+	}
 }
 
 // build makes the namespace and what is in it, from whatever an interrupted attempt has left.
-func (n *Network) build(uid, path string, l lease) error {
+func (n *Network) build(ctx context.Context, uid, path string, l lease) error {
 	if err := removeLink(vethName(uid)); err != nil {
 		return n.explain("pod "+uid, err)
 	}
@@ -184,11 +225,15 @@ func (n *Network) build(uid, path string, l lease) error {
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.MasterIndex = vethName(uid), bridge.Attrs().MTU, bridge.Attrs().Index
-	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(int(ns))}
+	veth := &netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerHardwareAddr: podMAC(l.IP), PeerMTU: uint32(attrs.MTU), PeerNamespace: netlink.NsFd(int(ns))}
 	if err := netlink.LinkAdd(veth); err != nil {
 		return n.explain("veth of pod "+uid, err)
 	}
 	host, err := netlink.LinkByName(attrs.Name)
+	if err == nil {
+		// With br_netfilter a pod that reaches itself by a host port leaves by the port that it came in by.
+		err = netlink.LinkSetHairpin(host, true)
+	}
 	if err == nil {
 		err = netlink.LinkSetUp(host)
 	}
@@ -197,6 +242,9 @@ func (n *Network) build(uid, path string, l lease) error {
 	}
 	if err := n.configurePod(ns, l); err != nil {
 		return n.explain("namespace of pod "+uid, err)
+	}
+	if err := awaitUp(ctx, attrs.Name); err != nil {
+		return n.explain("veth of pod "+uid, err)
 	}
 	return nil
 }
@@ -259,12 +307,18 @@ func (n *Network) detach(uid string) error {
 func (n *Network) List(context.Context) ([]string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	out := make([]string, 0, len(n.pods))
+	uids := make(map[string]bool, len(n.pods))
 	for uid := range n.pods {
-		out = append(out, uid)
+		uids[uid] = true
 	}
-	sort.Strings(out)
-	return out, nil
+	mounts, err := os.ReadDir(n.cfg.RunDir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("network: %w", err)
+	}
+	for _, m := range mounts { // namespaces whose lease was lost
+		uids[m.Name()] = true
+	}
+	return slices.Sorted(maps.Keys(uids)), nil
 }
 
 // RemoveAll removes everything that this instance made on the host.
@@ -276,75 +330,22 @@ func (n *Network) RemoveAll(ctx context.Context) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var errs []error
+	failed := func(what string, err error) {
+		if err != nil {
+			errs = append(errs, n.explain(what, err))
+		}
+	}
 	for _, uid := range uids {
-		errs = append(errs, n.detach(uid))
+		failed("veth of pod "+uid, removeLink(vethName(uid)))
+		failed("namespace of pod "+uid, removeNamespace(n.nsPath(uid)))
 	}
-	if err := removeLink(n.bridge); err != nil {
-		errs = append(errs, n.explain("bridge "+n.bridge, err))
+	failed("bridge "+n.bridge, removeBridge(n.bridge))
+	errs = append(errs, n.removeTable(), n.restoreSysctls())
+	if err := errors.Join(errs...); err != nil {
+		return err // the records stay for another try
 	}
-	errs = append(errs, n.removeTable(), n.restoreSysctls(), os.RemoveAll(n.cfg.RunDir), os.RemoveAll(n.cfg.StateDir))
-	return errors.Join(errs...)
+	clear(n.pods)
+	return errors.Join(os.RemoveAll(n.cfg.RunDir), os.RemoveAll(n.cfg.StateDir))
 }
 
 func (n *Network) nsPath(uid string) string { return filepath.Join(n.cfg.RunDir, uid) }
-
-// vethName is a pod's interface on the host: short, and found again from the UID.
-func vethName(uid string) string {
-	h := fnv.New64a()
-	h.Write([]byte(uid))
-	return fmt.Sprintf("sv%012x", h.Sum64()&(1<<48-1))
-}
-
-func removeLink(name string) error {
-	link, err := netlink.LinkByName(name)
-	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return nil
-	}
-	if err == nil {
-		err = netlink.LinkDel(link)
-	}
-	if errors.Is(err, unix.ENODEV) {
-		return nil // its namespace took it along
-	}
-	return err
-}
-
-const nsfsMagic = 0x6e736673 // NSFS_MAGIC of linux/magic.h
-
-// isNamespace reports whether a namespace is mounted at a path.
-func isNamespace(path string) bool {
-	var st unix.Statfs_t
-	return unix.Statfs(path, &st) == nil && st.Type == nsfsMagic
-}
-
-// newNamespace makes a network namespace and mounts it at a path, where it outlives this process.
-func newNamespace(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	f.Close()
-	made := make(chan error, 1)
-	go func() {
-		// The thread is in another namespace afterwards: it isn't unlocked, so it ends with the goroutine.
-		runtime.LockOSThread()
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			made <- err
-			return
-		}
-		made <- unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), path, "", unix.MS_BIND, "")
-	}()
-	return <-made
-}
-
-func removeNamespace(path string) error {
-	for isNamespace(path) {
-		if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
-			return err
-		}
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}

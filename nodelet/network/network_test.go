@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -48,9 +49,14 @@ func must(t *testing.T, err error) {
 
 func newNetwork(t *testing.T, dir, cidr string) *Network {
 	t.Helper()
-	n, err := New(Config{Instance: "t1", StateDir: filepath.Join(dir, "state"), RunDir: filepath.Join(dir, "run"), CIDR: cidr})
+	n, err := New(config(dir, "t1", cidr))
 	must(t, err)
 	return n
+}
+
+func config(dir, instance, cidr string) Config {
+	return Config{Instance: instance, StateDir: filepath.Join(dir, instance, "state"), RunDir: filepath.Join(dir, instance, "run"),
+		SharedDir: filepath.Join(dir, "shared"), CIDR: cidr}
 }
 
 func attach(t *testing.T, n *Network, uid string, ports ...corev1.ContainerPort) nodelet.Attachment {
@@ -216,7 +222,7 @@ func TestARestartKeepsAddressesAndRemoveAllLeavesNothing(t *testing.T) {
 		if list, err := n.List(t.Context()); err != nil || len(list) != 5 {
 			t.Errorf("%v (%v)", list, err)
 		}
-		if _, err := New(Config{Instance: "t1", StateDir: filepath.Join(dir, "state"), RunDir: filepath.Join(dir, "run"), CIDR: "10.201.0.0/24"}); err == nil {
+		if _, err := New(config(dir, "t1", "10.201.0.0/24")); err == nil {
 			t.Error("the range changed under the pods")
 		}
 		must(t, n.RemoveAll(t.Context()))
@@ -228,10 +234,29 @@ func TestARestartKeepsAddressesAndRemoveAllLeavesNothing(t *testing.T) {
 		if now := forwarding(t, "uplink"); now != before {
 			t.Errorf("forwarding of the uplink is %q, was %q", now, before)
 		}
-		if _, err := os.Stat(filepath.Join(dir, "run")); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("the run directory is left: %v", err)
+		for _, d := range []string{filepath.Join(dir, "t1", "run"), filepath.Join(dir, "t1", "state"), filepath.Join(dir, "shared")} {
+			if _, err := os.Stat(d); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("%s is left: %v", d, err)
+			}
 		}
+		if tables := ownTables(t); len(tables) != 0 {
+			t.Errorf("tables are left: %v", tables)
+		}
+		must(t, n.RemoveAll(t.Context())) // again
 	})
+}
+
+func ownTables(t *testing.T) []string {
+	t.Helper()
+	c, err := nftables.New()
+	must(t, err)
+	tables, err := c.ListTables()
+	must(t, err)
+	var out []string
+	for _, table := range tables {
+		out = append(out, table.Name)
+	}
+	return out
 }
 
 func forwarding(t *testing.T, link string) string {

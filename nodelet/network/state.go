@@ -13,12 +13,13 @@ import (
 
 	"github.com/vishvananda/netlink"
 	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/nodelet"
 )
 
 // state is what the whole network remembers.
 type state struct {
-	Range   netip.Prefix      `json:"range"`
-	Sysctls map[string]string `json:"sysctls,omitempty"` // former values of what isn't ours
+	Range netip.Prefix `json:"range"`
 }
 
 // rangeBits is the size of a range that Swell chooses: 1,021 pods.
@@ -41,18 +42,29 @@ func (n *Network) load() error {
 			continue // a write that was interrupted
 		}
 		var l lease
-		if err := readJSON(filepath.Join(n.podDir(), e.Name()), &l); err != nil {
-			return fmt.Errorf("network: %w", err)
+		err := readJSON(filepath.Join(n.podDir(), e.Name()), &l)
+		if err == nil && !n.state.Range.Contains(l.IP) {
+			err = fmt.Errorf("%s: address %s isn't in the range %s", e.Name(), l.IP, n.state.Range)
 		}
-		n.pods[uid] = l
+		if err == nil {
+			n.pods[uid] = l
+			continue
+		}
+		// Leases aren't synced, so a loss of power may spoil one; it took the namespace along.
+		if isNamespace(n.nsPath(uid)) {
+			return fmt.Errorf("network: lease of pod %s, which has a namespace: %w", uid, err)
+		}
+		if err := n.dropLease(uid); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (n *Network) saveState() error { return writeJSON(n.stateFile(), n.state) }
+func (n *Network) saveState() error { return writeJSON(n.stateFile(), n.state, true) }
 
 func (n *Network) saveLease(uid string, l lease) error {
-	return writeJSON(filepath.Join(n.podDir(), uid+".json"), l)
+	return writeJSON(filepath.Join(n.podDir(), uid+".json"), l, false)
 }
 
 func (n *Network) dropLease(uid string) error {
@@ -73,17 +85,25 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-// writeJSON replaces a file as a whole. It isn't synced: after a loss of power the namespaces that it
-// speaks of are gone too.
-func writeJSON(path string, from any) error {
+// writeJSON replaces a file as a whole. One that says nothing without the kernel's state isn't synced:
+// after a loss of power the namespaces and settings that it speaks of are gone too.
+func writeJSON(path string, from any, sync bool) error {
 	b, err := json.Marshal(from)
 	if err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
-	if err := os.WriteFile(path+".new", b, 0o600); err != nil {
+	f, err := os.OpenFile(path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
-	if err := os.Rename(path+".new", path); err != nil {
+	_, err = f.Write(b)
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
 		return fmt.Errorf("network: %w", err)
 	}
 	return nil
@@ -119,9 +139,9 @@ func (n *Network) chooseRange() error {
 // freeRange finds a range in 10.0.0.0/8 that no route and no address of the host touches.
 func freeRange() (netip.Prefix, error) {
 	var used []netip.Prefix
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := listRoutes()
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("network: routes: %w", err)
+		return netip.Prefix{}, err
 	}
 	for _, r := range routes {
 		if p, ok := prefixOf(r.Dst); ok && p.Bits() > 0 {
@@ -129,6 +149,9 @@ func freeRange() (netip.Prefix, error) {
 		}
 	}
 	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	for errors.Is(err, netlink.ErrDumpInterrupted) { // they changed meanwhile
+		addrs, err = netlink.AddrList(nil, netlink.FAMILY_V4)
+	}
 	if err != nil {
 		return netip.Prefix{}, fmt.Errorf("network: addresses: %w", err)
 	}
@@ -184,8 +207,13 @@ func (n *Network) freeAddress() (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("network: all addresses of %s are taken by %d pods: choose a larger range with --pod-cidr", n.state.Range, len(n.pods))
 }
 
-// checkPorts refuses a host port that another pod has.
+// checkPorts refuses a host port that another pod has, or that can't be forwarded.
 func (n *Network) checkPorts(uid string, ports []corev1.ContainerPort) error {
+	for _, p := range ports {
+		if ip, err := netip.ParseAddr(p.HostIP); !anyAddress(p.HostIP) && (err != nil || !ip.Is4()) {
+			return fmt.Errorf("network: host port %d: host address %q: only IPv4 is forwarded: %w", p.HostPort, p.HostIP, nodelet.ErrUnsupported)
+		}
+	}
 	for other, l := range n.pods {
 		if other == uid {
 			continue

@@ -2,9 +2,11 @@ package network
 
 import (
 	"encoding/binary"
+	"errors"
+	"maps"
 	"net"
 	"net/netip"
-	"sort"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
@@ -24,30 +26,42 @@ func (n *Network) syncTable() error {
 	c.AddTable(table)
 	c.DelTable(table)
 	table = c.AddTable(table)
-	chain := func(name string, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
-		return c.AddChain(&nftables.Chain{Name: name, Table: table, Type: nftables.ChainTypeNAT, Hooknum: hook, Priority: priority})
+	chain := func(name string, kind nftables.ChainType, hook *nftables.ChainHook, priority *nftables.ChainPriority) *nftables.Chain {
+		return c.AddChain(&nftables.Chain{Name: name, Table: table, Type: kind, Hooknum: hook, Priority: priority})
 	}
-	out := chain("postrouting", nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
-	c.AddRule(&nftables.Rule{Table: table, Chain: out, Exprs: join(source(n.state.Range), outInterface(n.bridge, expr.CmpOpNeq), masquerade())})
-	// A connection from localhost to a host port needs a source that the pod can answer.
-	c.AddRule(&nftables.Rule{Table: table, Chain: out, Exprs: join(source(netip.MustParsePrefix("127.0.0.0/8")), outInterface(n.bridge, expr.CmpOpEq), masquerade())})
+	rule := func(to *nftables.Chain, parts ...[]expr.Any) {
+		c.AddRule(&nftables.Rule{Table: table, Chain: to, Exprs: slices.Concat(parts...)})
+	}
+	pods := n.state.Range
 
-	in := chain("prerouting", nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
-	local := chain("output", nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
-	uids := make([]string, 0, len(n.pods))
-	for uid := range n.pods {
-		uids = append(uids, uid)
-	}
-	sort.Strings(uids)
-	for _, uid := range uids {
+	guard := chain("guard", nftables.ChainTypeFilter, nftables.ChainHookPrerouting, nftables.ChainPriorityRaw)
+	// route_localnet would let a pod into what listens on the host's loopback. Before connection tracking
+	// the answers to localhost's own connections have the bridge's address, so they aren't meant.
+	rule(guard, inInterface(n.bridge), address(destinationAddress, loopback, expr.CmpOpEq), drop())
+	rule(guard, inInterface(n.bridge), address(sourceAddress, pods, expr.CmpOpNeq), drop())
+
+	out := chain("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource)
+	rule(out, address(sourceAddress, pods, expr.CmpOpEq), outInterface(n.bridge, expr.CmpOpNeq), masquerade())
+	// A connection from localhost to a host port needs a source that the pod can answer.
+	rule(out, address(sourceAddress, loopback, expr.CmpOpEq), outInterface(n.bridge, expr.CmpOpEq), masquerade())
+	// A pod that comes by a host port to another on the bridge would be answered directly, by an address
+	// that it didn't ask.
+	rule(out, address(sourceAddress, pods, expr.CmpOpEq), outInterface(n.bridge, expr.CmpOpEq), wasForwarded(), masquerade())
+
+	in := chain("prerouting", nftables.ChainTypeNAT, nftables.ChainHookPrerouting, nftables.ChainPriorityNATDest)
+	local := chain("output", nftables.ChainTypeNAT, nftables.ChainHookOutput, nftables.ChainPriorityNATDest)
+	for _, uid := range slices.Sorted(maps.Keys(n.pods)) {
 		l := n.pods[uid]
 		for _, p := range l.Ports {
-			for _, chain := range []*nftables.Chain{in, local} {
-				c.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: forward(p, l.IP)})
-			}
+			rule(in, forward(p, l.IP))
+			rule(local, forward(p, l.IP))
 		}
 	}
-	if err := c.Flush(); err != nil {
+	err = c.Flush()
+	if errors.Is(err, unix.ENOENT) { // everything that we name, we make: it is an expression that is missing
+		err = errors.Join(errKernel, err)
+	}
+	if err != nil {
 		return n.explain("nftables table "+n.table, err)
 	}
 	return nil
@@ -67,14 +81,6 @@ func (n *Network) removeTable() error {
 	return nil
 }
 
-func join(parts ...[]expr.Any) []expr.Any {
-	var out []expr.Any
-	for _, p := range parts {
-		out = append(out, p...)
-	}
-	return out
-}
-
 // Offsets in an IPv4 header and in those of TCP, UDP and SCTP.
 const (
 	sourceAddress      = 12
@@ -82,20 +88,39 @@ const (
 	destinationPort    = 2
 )
 
-func source(p netip.Prefix) []expr.Any {
+var loopback = netip.MustParsePrefix("127.0.0.0/8")
+
+func address(offset uint32, p netip.Prefix, op expr.CmpOp) []expr.Any {
 	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: sourceAddress, Len: 4},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: 4},
 		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: net.CIDRMask(p.Bits(), 32), Xor: make([]byte, 4)},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()},
+		&expr.Cmp{Op: op, Register: 1, Data: p.Masked().Addr().AsSlice()},
 	}
 }
 
+func inInterface(name string) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1}, &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: padded(name)}}
+}
+
 func outInterface(name string, op expr.CmpOp) []expr.Any {
-	padded := make([]byte, unix.IFNAMSIZ)
-	copy(padded, name)
+	return []expr.Any{&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: padded(name)}}
+}
+
+func padded(name string) []byte {
+	b := make([]byte, unix.IFNAMSIZ)
+	copy(b, name)
+	return b
+}
+
+func drop() []expr.Any { return []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}} }
+
+const destinationNAT = 1 << 5 // IPS_DST_NAT of linux/netfilter/nf_conntrack_common.h
+
+func wasForwarded() []expr.Any {
 	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyOIFNAME, Register: 1},
-		&expr.Cmp{Op: op, Register: 1, Data: padded},
+		&expr.Ct{Register: 1, Key: expr.CtKeySTATUS},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(destinationNAT), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
 	}
 }
 
@@ -120,10 +145,9 @@ func forward(p corev1.ContainerPort, to netip.Addr) []expr.Any {
 		match = append(match,
 			&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)})
-	} else if ip, err := netip.ParseAddr(p.HostIP); err == nil && ip.Is4() {
-		match = append(match,
-			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: destinationAddress, Len: 4},
-			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: ip.AsSlice()})
+	} else {
+		ip := netip.MustParseAddr(p.HostIP) // checkPorts let it in
+		match = append(match, address(destinationAddress, netip.PrefixFrom(ip, ip.BitLen()), expr.CmpOpEq)...)
 	}
 	return append(match,
 		&expr.Immediate{Register: 1, Data: to.AsSlice()},
