@@ -2,10 +2,14 @@ package nodelet
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
+
+// ErrMemoryInUse is a memory limit below what a container uses and doesn't give back.
+var ErrMemoryInUse = errors.New("memory is in use")
 
 // Cgroups owns the pods' part of the cgroup tree: <parent>/pod<UID>, and below it one cgroup per
 // container that the runtime makes at Container.CgroupPath.

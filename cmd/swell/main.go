@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"swell.dev/swell/cmd/swell/client"
+	"swell.dev/swell/cmd/swell/role"
 	"swell.dev/swell/internal/apiclient"
 )
 
@@ -82,6 +83,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return &client.UsageError{Command: cmd.CommandPath(), Err: err}
 	})
+	root.AddCommand(role.Commands(buildVersion())...)
 	root.AddCommand(client.Commands(buildVersion())...)
 	return root
 }

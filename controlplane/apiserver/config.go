@@ -34,6 +34,8 @@ type Scheduler interface {
 	Pend(controlplane.PlaceRequest)
 	Release(uid string)
 	Resize(ctx context.Context, uid string, d controlplane.Demand) (controlplane.ResizeVerdict, error)
+	// Revert takes the last Resize back, of which nothing was stored.
+	Revert(uid string)
 }
 
 // Admission defaults and validates pods.

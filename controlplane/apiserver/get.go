@@ -21,7 +21,15 @@ func (s *Server) get(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.respond(s, http.StatusOK, obj)
+	if q.as.as != "" {
+		return q.respond(s, http.StatusOK, obj)
+	}
+	data, err := s.codecs.encodeStored(obj, q.res.gvk, q.as)
+	if err != nil {
+		return err
+	}
+	writeBytes(q.w, q.r, http.StatusOK, q.as.contentType(), data)
+	return nil
 }
 
 func (s *Server) stored(q *request) (controlplane.Object, error) {

@@ -119,7 +119,7 @@ func patched(p patchBody, before []byte, kind runtime.Object) ([]byte, error) {
 		}
 		after, err := ops.Apply(before)
 		if err != nil {
-			return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
+			return nil, unpatchable(err)
 		}
 		return after, nil
 	case types.MergePatchType:
@@ -138,9 +138,16 @@ func patched(p patchBody, before []byte, kind runtime.Object) ([]byte, error) {
 			errors.Is(err, mergepatch.ErrUnsupportedStrategicMergePatchFormat):
 			return nil, apierrors.NewBadRequest(err.Error())
 		default:
-			return nil, apierrors.NewGenericServerResponse(http.StatusUnprocessableEntity, "", schema.GroupResource{}, "", err.Error(), 0, false)
+			return nil, unpatchable(err)
 		}
 	}
+}
+
+// unpatchable answers a patch that is well formed and doesn't fit the object.
+func unpatchable(err error) error {
+	return &apierrors.StatusError{ErrStatus: metav1.Status{
+		Status: metav1.StatusFailure, Code: http.StatusUnprocessableEntity, Reason: metav1.StatusReasonInvalid, Message: err.Error(),
+	}}
 }
 
 // duplicates finds fields that the patch itself names twice; of the patched object this can't be seen any more.

@@ -76,7 +76,7 @@ func (s *Server) preparePod(o controlplane.Object) {
 	pod := o.(*corev1.Pod)
 	delete(pod.Annotations, v1alpha1.AnnotationAllocated)
 	s.cfg.Admission.Default(pod)
-	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: podQOS(&pod.Spec)}
+	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: controlplane.PodQOS(&pod.Spec)}
 }
 
 func (s *Server) preparePodUpdate(nextObj, oldObj controlplane.Object) {

@@ -50,8 +50,8 @@ func (s *Server) resized(q *request, sent, old *corev1.Pod, manager string) (con
 		}
 		errs = s.cfg.Admission.ValidateResize(next, old)
 	}
-	if len(errs) == 0 && podQOS(&next.Spec) != podQOS(&old.Spec) {
-		errs = append(errs, field.Invalid(field.NewPath("spec"), podQOS(&next.Spec), "Pod QOS Class may not change as a result of resizing"))
+	if len(errs) == 0 && controlplane.PodQOS(&next.Spec) != controlplane.PodQOS(&old.Spec) {
+		errs = append(errs, field.Invalid(field.NewPath("spec"), controlplane.PodQOS(&next.Spec), "Pod QOS Class may not change as a result of resizing"))
 	}
 	if len(errs) > 0 {
 		return nil, apierrors.NewInvalid(q.res.gvk.GroupKind(), old.Name, distinct(errs))
@@ -132,16 +132,8 @@ func (s *Server) decideSize(ctx context.Context, next, old *corev1.Pod) (settle 
 	if err != nil {
 		return nil, err
 	}
-	former, err := specDemand(old)
-	if err != nil {
-		return nil, err
-	}
 	uid := string(old.UID)
-	undo := func() { // the ledger goes back to what the stored pod asks for
-		if _, err := s.cfg.Scheduler.Resize(context.WithoutCancel(ctx), uid, former); err != nil {
-			s.cfg.Log.Error("resize not taken back", "pod", keyOf(old).String(), "error", err)
-		}
-	}
+	undo := func() { s.cfg.Scheduler.Revert(uid) } // nothing of it has reached the node
 	verdict, err := s.cfg.Scheduler.Resize(ctx, uid, wish)
 	if err != nil {
 		return nil, err

@@ -20,5 +20,7 @@ func newScheme() (*runtime.Scheme, error) {
 			return nil, fmt.Errorf("apiserver scheme: %w", err)
 		}
 	}
+	// Clients name the options' group as meta.k8s.io where they don't name the object's.
+	metav1.AddToGroupVersion(scheme, metav1.SchemeGroupVersion)
 	return scheme, nil
 }

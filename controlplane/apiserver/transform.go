@@ -18,16 +18,9 @@ func metaKind(version, kind string) schema.GroupVersionKind {
 	return schema.GroupVersionKind{Group: metav1.GroupName, Version: version, Kind: kind}
 }
 
-// respond answers with one object in the form that was asked for.
+// respond answers with one object in the form that was asked for. It may be one that isn't stored: a dry
+// run's has the version of the object that it would replace, so that its encoding can't be shared.
 func (q *request) respond(s *Server, code int, obj controlplane.Object) error {
-	if q.as.as == "" {
-		data, err := s.codecs.encodeStored(obj, q.res.gvk, q.as)
-		if err != nil {
-			return err
-		}
-		writeBytes(q.w, q.r, code, q.as.contentType(), data)
-		return nil
-	}
 	out, gvk, err := q.transform(obj, tableOptions{withColumns: true})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -29,6 +30,15 @@ func loadPair(path string) (*x509.Certificate, crypto.Signer, error) {
 		return nil, nil, fmt.Errorf("%s.crt and %s.key don't belong together", path, path)
 	}
 	return cert, key, nil
+}
+
+// LoadPair reads path.crt and path.key for use in TLS.
+func LoadPair(path string) (tls.Certificate, error) {
+	cert, key, err := loadPair(path)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}, nil
 }
 
 // LoadCertificate reads the first certificate of a PEM file.
@@ -64,8 +74,8 @@ func loadKey(path string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// savePair writes path.key, then path.crt: a crash in between leaves no certificate, and so no pair.
-func savePair(path string, der []byte, key *ecdsa.PrivateKey) error {
+// SavePair writes path.key, then path.crt: a crash in between leaves no certificate, and so no pair.
+func SavePair(path string, der []byte, key *ecdsa.PrivateKey) error {
 	if err := os.Remove(path + ".crt"); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("pki: %w", err)
 	}

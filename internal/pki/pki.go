@@ -84,7 +84,7 @@ func (ca *CA) create() error {
 		return fmt.Errorf("pki: %w", err)
 	}
 	ca.key = key
-	return savePair(filepath.Join(ca.dir, "ca"), der, key)
+	return SavePair(filepath.Join(ca.dir, "ca"), der, key)
 }
 
 // PEM is the authority's certificate.
@@ -150,7 +150,7 @@ func (ca *CA) pair(name string, template *x509.Certificate, valid func(*x509.Cer
 	if err != nil {
 		return tls.Certificate{}, err
 	}
-	if err := savePair(path, der, fresh); err != nil {
+	if err := SavePair(path, der, fresh); err != nil {
 		return tls.Certificate{}, err
 	}
 	leaf, err := x509.ParseCertificate(der)

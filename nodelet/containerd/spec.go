@@ -39,7 +39,7 @@ func buildSpec(ctx context.Context, c nodelet.Container, image ocispec.ImageConf
 			break
 		}
 	}
-	oom := c.OOMScore
+	oom := allowedOOMScore(c.OOMScore)
 	s.Process.OOMScoreAdj = &oom
 	s.Hostname = c.Hostname
 	s.Annotations = map[string]string{groupAnnotation: c.PodUID}

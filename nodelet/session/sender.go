@@ -54,16 +54,7 @@ func (s *sender) run(ctx context.Context, finished []*nodev1.PodReport, acked <-
 				return err
 			}
 		case <-s.cfg.Pods.Changed():
-			changes, err := reports(s.cfg.Pods.TakeChanges())
-			if err != nil {
-				return err
-			}
-			if anyFinished(changes) {
-				if err := s.segments(true); err != nil {
-					return err
-				}
-			}
-			if err := s.reports(changes); err != nil {
+			if err := s.changes(); err != nil {
 				return err
 			}
 		case <-beat.C:
@@ -72,6 +63,22 @@ func (s *sender) run(ctx context.Context, finished []*nodev1.PodReport, acked <-
 			}
 		}
 	}
+}
+
+// changes tells what changed since it was told last. What can't be told comes with the next session.
+func (s *sender) changes() error {
+	taken := s.cfg.Pods.Take(batch)
+	msgs, err := reports(taken)
+	if err == nil && anyFinished(msgs) {
+		err = s.segments(true)
+	}
+	if err == nil {
+		err = s.reports(msgs)
+	}
+	if err != nil {
+		s.cfg.Pods.Return(taken)
+	}
+	return err
 }
 
 func anyFinished(in []*nodev1.PodReport) bool {

@@ -20,7 +20,7 @@ import (
 	"swell.dev/swell/nodelet"
 )
 
-// Pods is the nodelet behind the session.
+// pods is the nodelet behind the session.
 type pods interface {
 	// Sync takes the whole desired state.
 	Sync(all []nodelet.Assignment)
@@ -28,9 +28,11 @@ type pods interface {
 	Remove(uid string)
 	// Reports answers every pod.
 	Reports() []nodelet.Report
-	// TakeChanges answers the pods that changed since it was last called, each once, as they are now.
-	TakeChanges() []nodelet.Report
-	// Changed receives (capacity 1) when TakeChanges has something.
+	// Take answers pods that changed since they were taken, each once, as they are now.
+	Take(limit int) []nodelet.Report
+	// Return puts back what was taken and not told.
+	Return([]nodelet.Report)
+	// Changed receives (capacity 1) when Take has something.
 	Changed() <-chan struct{}
 	// Usage answers what the containers use.
 	Usage(ctx context.Context) []*nodev1.PodUsage
@@ -135,7 +137,6 @@ func (s *Session) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.cfg.Pods.TakeChanges() // hello tells all of it
 	hello, err := s.hello()
 	if err != nil {
 		return err

@@ -1,13 +1,13 @@
-package apiserver
+package controlplane
 
 import (
 	corev1 "k8s.io/api/core/v1"
 	quantity "k8s.io/apimachinery/pkg/api/resource"
 )
 
-// podQOS is Kubernetes' quality-of-service class: guaranteed where every container's cpu and memory
+// PodQOS is Kubernetes' quality-of-service class: guaranteed where every container's cpu and memory
 // requests equal its limits, best effort where none has either, burstable otherwise.
-func podQOS(spec *corev1.PodSpec) corev1.PodQOSClass {
+func PodQOS(spec *corev1.PodSpec) corev1.PodQOSClass {
 	guaranteed, anything := true, false
 	visit := func(c *corev1.Container) {
 		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {

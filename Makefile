@@ -1,0 +1,39 @@
+# Swell's two commands are `make demo` and `make test`. Both do all of their own set-up.
+
+.DEFAULT_GOAL := build
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+include make/deps.mk
+
+.PHONY: build
+build: check-go deps ## build everything into ./bin
+
+.PHONY: demo
+demo: check-root build bin/httpserver ## a pod is created, resized under load and billed
+	@go run ./examples/demo
+
+.PHONY: test
+test: check-root build test-deps generated vet ## everything that can be tested on this machine
+	go test -timeout 30m ./...
+
+# One thing at a time, for people who work on Swell.
+.PHONY: vet
+vet: check-go
+	go vet ./...
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+
+.PHONY: generate
+generate: protoc-plugins ## make generated code again
+	PATH="$(CURDIR)/bin:$$PATH" go generate ./api/...
+
+# What is generated must be what the sources say.
+.PHONY: generated
+generated: generate
+	@git diff --exit-code --stat -- '*.pb.go' || { echo "generated code differs: run make generate and commit it"; exit 1; }
+
+.PHONY: help
+help:
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20

@@ -1,0 +1,322 @@
+package role
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	nodev1 "swell.dev/swell/api/node/v1"
+	"swell.dev/swell/api/v1alpha1"
+	"swell.dev/swell/billing"
+	"swell.dev/swell/billing/ledger"
+	"swell.dev/swell/controlplane/admission"
+	"swell.dev/swell/controlplane/apiserver"
+	"swell.dev/swell/controlplane/auth"
+	"swell.dev/swell/controlplane/nodes"
+	"swell.dev/swell/controlplane/scheduler"
+	"swell.dev/swell/controlplane/store"
+	"swell.dev/swell/controlplane/streaming"
+	"swell.dev/swell/internal/etcd"
+	"swell.dev/swell/internal/pki"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// controlPlane is the running role.
+type controlPlane struct {
+	cfg     controlPlaneConfig
+	dir     *dataDir
+	version string
+	log     *slog.Logger
+
+	ca       *pki.CA
+	tokens   *auth.JoinTokens
+	book     *billing.PriceBook
+	ledger   *ledger.Ledger
+	etcd     *etcd.Server // nil with an external cluster
+	client   *clientv3.Client
+	store    *store.Store
+	sched    *scheduler.Scheduler
+	hub      *nodes.Hub
+	api      *apiserver.Server
+	https    *http.Server
+	grpc     *grpc.Server
+	apiAddr  string
+	nodeAddr string
+
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	failed chan error // capacity 1: why the role can't go on
+}
+
+// startControlPlane returns when the API serves. Where another replica leads, it waits until that one
+// doesn't any more.
+func startControlPlane(ctx context.Context, dir *dataDir, cfg controlPlaneConfig, version string, log *slog.Logger) (_ *controlPlane, err error) {
+	c := &controlPlane{cfg: cfg, dir: dir, version: version, log: log, failed: make(chan error, 1)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.close())
+		}
+	}()
+	if err := c.open(ctx); err != nil {
+		return nil, err
+	}
+	// The ports first: one that is taken is found out before anything is changed.
+	apiListener, err := listen("--listen", cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	c.apiAddr = apiListener.Addr().String()
+	nodeListener, err := listen("--node-listen", cfg.NodeListen)
+	if err != nil {
+		return nil, errors.Join(err, apiListener.Close())
+	}
+	c.nodeAddr = nodeListener.Addr().String()
+	if err := c.serve(ctx, apiListener, nodeListener); err != nil {
+		return nil, errors.Join(err, apiListener.Close(), nodeListener.Close())
+	}
+	return c, nil
+}
+
+func listen(flag, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w; stop what listens there, or choose another address", flag, addr, err)
+	}
+	return l, nil
+}
+
+// open opens everything durable.
+func (c *controlPlane) open(ctx context.Context) error {
+	var err error
+	if c.ca, err = pki.Open(c.dir.join("pki")); err != nil {
+		return err
+	}
+	if c.tokens, err = auth.OpenJoinTokens(c.dir.join("pki", "join-tokens.json")); err != nil {
+		return err
+	}
+	c.book = billing.ListPrices()
+	if c.cfg.PriceFile != "" {
+		if c.book, err = billing.LoadPrices(c.cfg.PriceFile); err != nil {
+			return err
+		}
+	}
+	if c.ledger, err = ledger.Open(c.dir.join("ledger.db")); err != nil {
+		return err
+	}
+	if len(c.cfg.EtcdEndpoints) > 0 {
+		c.client, err = etcd.Connect(ctx, etcd.External{
+			Endpoints: c.cfg.EtcdEndpoints, CAFile: c.cfg.EtcdCA, CertFile: c.cfg.EtcdCert, KeyFile: c.cfg.EtcdKey,
+		})
+		return err
+	}
+	if c.etcd, err = etcd.Start(ctx, etcd.Config{Dir: c.dir.join("etcd")}); err != nil {
+		return err
+	}
+	c.client = c.etcd.Client()
+	return nil
+}
+
+// serve joins the parts and starts them.
+func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.Listener) error {
+	sc := storeConfig(c.client, c.dir.instance, c.log)
+	if c.etcd != nil {
+		sc.MaxBatchOps, sc.MaxBatchBytes = etcd.MaxTxnOps-24, etcd.MaxRequestBytes/2
+		sc.Writable = c.etcd.Writable
+	}
+	var err error
+	if c.store, err = store.Open(ctx, sc); err != nil {
+		return err
+	}
+	running, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
+	if c.sched, err = c.startScheduler(running); err != nil {
+		return err
+	}
+	if c.hub, err = nodes.New(nodes.Config{
+		Store: c.store, Ledger: tolerantLedger{c.ledger, c.log}, Scheduler: c.sched, Redeem: c.tokens.Redeem, Sign: c.ca.SignNode, Log: c.log,
+	}); err != nil {
+		return err
+	}
+	if c.api, err = c.newAPI(); err != nil {
+		return err
+	}
+	c.run(running, "apiserver", c.api.Run)
+	c.run(running, "nodes", c.hub.Run)
+	c.run(running, "ledger of capacity", c.followPods)
+	c.run(running, "store", func(ctx context.Context) error {
+		select {
+		case <-c.store.Lost():
+			return errors.New("the lead is lost: another control plane took it, or etcd is out of reach")
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	if c.etcd != nil {
+		c.run(running, "etcd", func(ctx context.Context) error {
+			select {
+			case <-c.etcd.Failed():
+				return c.etcd.Err()
+			case <-ctx.Done():
+				return nil
+			}
+		})
+	}
+	return c.listenAndServe(apiListener, nodeListener)
+}
+
+// run starts a part that runs until its context ends; its error ends the role.
+func (c *controlPlane) run(ctx context.Context, name string, part func(context.Context) error) {
+	c.wg.Go(func() {
+		if err := part(ctx); err != nil && ctx.Err() == nil {
+			c.fail(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+}
+
+func (c *controlPlane) fail(err error) {
+	select {
+	case c.failed <- err:
+	default: // the first one is told
+	}
+}
+
+func (c *controlPlane) newAPI() (*apiserver.Server, error) {
+	users, err := c.users()
+	if err != nil {
+		return nil, err
+	}
+	streams := streaming.New(streaming.Config{Open: c.hub.Open})
+	return apiserver.New(apiserver.Config{
+		Store:     c.store,
+		Scheduler: c.sched,
+		Admission: apiserver.Admission{
+			Default: admission.DefaultPod, Validate: admission.ValidatePod,
+			ValidateUpdate: admission.ValidatePodUpdate, ValidateResize: admission.ValidateResize,
+		},
+		Streams:        apiserver.Streams{Log: streams.Log, Exec: streams.Exec, PortForward: streams.PortForward},
+		Bills:          c.bills,
+		Usage:          c.hub.Usage,
+		ImportImage:    c.importImage,
+		ListImages:     c.listImages,
+		IssueJoinToken: c.issueJoinToken,
+		Authenticate:   users.Authenticate,
+		Authorize:      auth.Authorize,
+		Version:        c.version,
+		Log:            c.log,
+	})
+}
+
+func (c *controlPlane) users() (*auth.Authenticator, error) {
+	path := c.cfg.TokenFile
+	if path == "" {
+		path = c.dir.join("tokens.csv")
+	}
+	tokens, err := auth.NewTokenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return auth.NewAuthenticator(tokens), nil
+}
+
+func (c *controlPlane) issueJoinToken(_ context.Context, spec v1alpha1.JoinTokenSpec) (v1alpha1.JoinTokenStatus, error) {
+	token, expires, err := c.tokens.New(time.Duration(spec.TTLSeconds) * time.Second)
+	if err != nil {
+		return v1alpha1.JoinTokenStatus{}, err
+	}
+	return v1alpha1.JoinTokenStatus{Token: token, ExpirationTimestamp: metav1.NewTime(expires), CAHash: c.ca.Hash()}, nil
+}
+
+func (c *controlPlane) listenAndServe(apiListener, nodeListener net.Listener) error {
+	hosts := append([]string{"localhost", "127.0.0.1", "::1"}, c.cfg.SANs...)
+	for _, addr := range []string{c.apiAddr, c.nodeAddr} {
+		if host, _, err := net.SplitHostPort(addr); err == nil && !net.ParseIP(host).IsUnspecified() {
+			hosts = append(hosts, host)
+		}
+	}
+	cert, err := c.ca.Server("server", hosts)
+	if err != nil {
+		return err
+	}
+	config := &tls.Config{
+		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12,
+		ClientCAs: c.ca.Pool(), ClientAuth: tls.VerifyClientCertIfGiven,
+	}
+	c.https = &http.Server{
+		Handler: c.api.Handler(), TLSConfig: config, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+	}
+	c.grpc = grpc.NewServer(
+		grpc.Creds(credentials.NewTLS(config)),
+		grpc.MaxRecvMsgSize(64<<20), grpc.MaxSendMsgSize(64<<20),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
+	)
+	nodev1.RegisterFleetServer(c.grpc, c.hub)
+	c.wg.Go(func() {
+		if err := c.https.ServeTLS(apiListener, "", ""); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			c.fail(fmt.Errorf("REST API: %w", err))
+		}
+	})
+	c.wg.Go(func() {
+		if err := c.grpc.Serve(nodeListener); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			c.fail(fmt.Errorf("node endpoint: %w", err))
+		}
+	})
+	return c.writeKubeconfig()
+}
+
+// close ends what runs, in the order in which the parts depend on one another. It is idempotent.
+func (c *controlPlane) close() error {
+	var errs []error
+	if c.cancel != nil {
+		c.cancel() // which ends the watches
+	}
+	if c.https != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		if err := c.https.Shutdown(ctx); err != nil { // a log or an exec goes on
+			errs = append(errs, ignoreClosed(c.https.Close()))
+		}
+		cancel()
+	}
+	if c.grpc != nil {
+		c.grpc.Stop()
+	}
+	c.wg.Wait()
+	if c.sched != nil {
+		c.sched.Close()
+	}
+	if c.store != nil {
+		errs = append(errs, c.store.Close())
+	}
+	if c.etcd != nil {
+		errs = append(errs, c.etcd.Close())
+	} else if c.client != nil {
+		errs = append(errs, c.client.Close())
+	}
+	if c.ledger != nil {
+		errs = append(errs, c.ledger.Close())
+	}
+	return errors.Join(errs...)
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+func (c *controlPlane) kubeconfig() string { return filepath.Join(c.dir.path, "kubeconfig") }

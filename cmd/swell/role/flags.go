@@ -1,0 +1,164 @@
+package role
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// Ports that are taken unless a flag says otherwise.
+const (
+	defaultListen     = "127.0.0.1:6443"
+	defaultNodeListen = "127.0.0.1:0"
+)
+
+// controlPlaneConfig is what the control plane's role is told.
+type controlPlaneConfig struct {
+	Listen        string
+	NodeListen    string
+	SANs          []string
+	EtcdEndpoints []string
+	EtcdCA        string
+	EtcdCert      string
+	EtcdKey       string
+	TokenFile     string
+	PriceFile     string
+}
+
+func (c *controlPlaneConfig) flags(f *pflag.FlagSet) {
+	f.StringVar(&c.Listen, "listen", defaultListen, "address of the REST API; the default is reachable from this machine only")
+	f.StringVar(&c.NodeListen, "node-listen", defaultNodeListen, "address that nodelets dial; port 0 chooses a free one")
+	f.StringSliceVar(&c.SANs, "tls-san", nil, "more names and addresses that the server's certificate is valid for")
+	f.StringSliceVar(&c.EtcdEndpoints, "etcd-endpoints", nil, "an etcd cluster to use instead of the embedded one")
+	f.StringVar(&c.EtcdCA, "etcd-ca", "", "file with the CA of that cluster")
+	f.StringVar(&c.EtcdCert, "etcd-cert", "", "file with the client certificate for that cluster")
+	f.StringVar(&c.EtcdKey, "etcd-key", "", "file with the key of that certificate")
+	f.StringVar(&c.TokenFile, "token-file", "", `bearer tokens, a line each: token,user,uid,"group1,group2" (default DATA-DIR/tokens.csv)`)
+	f.StringVar(&c.PriceFile, "price-file", "", "prices to bill by (default: the list that Swell ships)")
+}
+
+func (c *controlPlaneConfig) validate() error {
+	for _, a := range []struct{ flag, value string }{{"--listen", c.Listen}, {"--node-listen", c.NodeListen}} {
+		if _, _, err := net.SplitHostPort(a.value); err != nil {
+			return fmt.Errorf("%s: %q is not host:port: %w", a.flag, a.value, err)
+		}
+	}
+	for _, a := range []struct{ flag, value string }{
+		{"--token-file", c.TokenFile}, {"--price-file", c.PriceFile}, {"--etcd-ca", c.EtcdCA}, {"--etcd-cert", c.EtcdCert}, {"--etcd-key", c.EtcdKey},
+	} {
+		if a.value == "" {
+			continue
+		}
+		if _, err := os.Stat(a.value); err != nil {
+			return fmt.Errorf("%s: %w", a.flag, err)
+		}
+	}
+	if (c.EtcdCert == "") != (c.EtcdKey == "") {
+		return fmt.Errorf("--etcd-cert and --etcd-key go together")
+	}
+	if len(c.EtcdEndpoints) == 0 && (c.EtcdCA != "" || c.EtcdCert != "") {
+		return fmt.Errorf("--etcd-ca, --etcd-cert and --etcd-key go with --etcd-endpoints")
+	}
+	return nil
+}
+
+// nodeletConfig is what the nodelet's role is told.
+type nodeletConfig struct {
+	NodeName         string
+	NodeIP           string
+	Labels           []string
+	Capacity         string
+	PodCIDR          string
+	ContainerdSocket string
+	BinDir           string
+	Heartbeat        time.Duration
+}
+
+func (c *nodeletConfig) flags(f *pflag.FlagSet) {
+	f.StringVar(&c.NodeName, "node-name", "", "name of this node (default: the host's name)")
+	f.StringVar(&c.NodeIP, "node-ip", "", "address of this node that its pods are told (default: that of the default route's interface)")
+	f.StringSliceVar(&c.Labels, "node-label", nil, "label of this node, key=value; several are separated by commas")
+	f.StringVar(&c.Capacity, "capacity", "", "capacity to offer instead of the host's own, for example cpu=8,memory=16Gi,pods=200")
+	f.StringVar(&c.PodCIDR, "pod-cidr", "", "IPv4 range for pods (default: a free /24 out of 10.0.0.0/8)")
+	f.StringVar(&c.ContainerdSocket, "containerd-socket", "", "use the containerd at this socket instead of one of Swell's own")
+	f.StringVar(&c.BinDir, "bin-dir", "", "folder of containerd, its shim, runc and swell-logger (default: that of swell, then $PATH)")
+	f.DurationVar(&c.Heartbeat, "heartbeat", 10*time.Second, "how often usage is reported")
+}
+
+func (c *nodeletConfig) complete() error {
+	if c.NodeName == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return err
+		}
+		c.NodeName = strings.ToLower(host)
+	}
+	if problems := validation.IsDNS1123Subdomain(c.NodeName); len(problems) > 0 {
+		return fmt.Errorf("--node-name: %q: %s", c.NodeName, problems[0])
+	}
+	if c.NodeIP == "" {
+		ip, err := defaultIP()
+		if err != nil {
+			return err
+		}
+		c.NodeIP = ip
+	}
+	if net.ParseIP(c.NodeIP) == nil {
+		return fmt.Errorf("--node-ip: %q is not an address", c.NodeIP)
+	}
+	if c.PodCIDR != "" {
+		if _, _, err := net.ParseCIDR(c.PodCIDR); err != nil {
+			return fmt.Errorf("--pod-cidr: %w", err)
+		}
+	}
+	if _, err := c.labels(); err != nil {
+		return err
+	}
+	if c.BinDir == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		c.BinDir = filepath.Dir(self)
+	}
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("running containers needs root: run it as root, for example with sudo")
+	}
+	return nil
+}
+
+func (c *nodeletConfig) labels() (map[string]string, error) {
+	out := make(map[string]string, len(c.Labels))
+	for _, l := range c.Labels {
+		k, v, ok := strings.Cut(l, "=")
+		if !ok {
+			return nil, fmt.Errorf("--node-label: %q: want key=value", l)
+		}
+		if problems := validation.IsQualifiedName(k); len(problems) > 0 {
+			return nil, fmt.Errorf("--node-label: key %q: %s", k, problems[0])
+		}
+		if problems := validation.IsValidLabelValue(v); len(problems) > 0 {
+			return nil, fmt.Errorf("--node-label: value %q: %s", v, problems[0])
+		}
+		out[k] = v
+	}
+	return out, nil
+}
+
+// defaultIP is the address that packets to elsewhere leave from, loopback on a host that has none.
+// Nothing is sent: connecting a datagram socket only looks the route up.
+func defaultIP() (string, error) {
+	conn, err := net.Dial("udp4", "192.0.2.1:9") // a documentation address (RFC 5737)
+	if err != nil {
+		return "127.0.0.1", nil // no route: a host by itself
+	}
+	defer conn.Close()
+	host, _, err := net.SplitHostPort(conn.LocalAddr().String())
+	return host, err
+}

@@ -1,0 +1,92 @@
+package role
+
+import (
+	"log/slog"
+	"slices"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/controlplane"
+	"swell.dev/swell/controlplane/store"
+)
+
+// storeConfig says what the store keeps of each kind of object.
+func storeConfig(client *clientv3.Client, identity string, log *slog.Logger) store.Config {
+	return store.Config{
+		Client: client, Identity: identity, Log: log,
+		New: newObject, Durable: durable, Restored: restored,
+		Volatile: map[string]bool{"events": true},
+	}
+}
+
+func newObject(resource string) controlplane.Object {
+	switch resource {
+	case "pods":
+		return &corev1.Pod{}
+	case "namespaces":
+		return &corev1.Namespace{}
+	case "nodes":
+		return &corev1.Node{}
+	case "configmaps":
+		return &corev1.ConfigMap{}
+	case "secrets":
+		return &corev1.Secret{}
+	case "events":
+		return &corev1.Event{}
+	}
+	return nil
+}
+
+// durable leaves out what nodelets observe and tell again. See docs/decisions/0001-status-in-memory.md.
+func durable(o controlplane.Object) controlplane.Object {
+	switch o := o.(type) {
+	case *corev1.Pod:
+		if ended(o) {
+			return o
+		}
+		out := *o
+		out.Status = corev1.PodStatus{
+			Phase: corev1.PodPending, StartTime: o.Status.StartTime, QOSClass: o.Status.QOSClass,
+			ObservedGeneration: o.Status.ObservedGeneration,
+		}
+		for _, c := range o.Status.Conditions {
+			if c.Type == corev1.PodScheduled || c.Type == corev1.PodResizePending {
+				out.Status.Conditions = append(out.Status.Conditions, c)
+			}
+		}
+		return &out
+	case *corev1.Node:
+		out := *o
+		out.Status = corev1.NodeStatus{}
+		return &out
+	}
+	return o
+}
+
+// restored says what is true of an object before its nodelet has reconnected.
+func restored(o controlplane.Object) controlplane.Object {
+	switch o := o.(type) {
+	case *corev1.Pod:
+		if ended(o) || o.Spec.NodeName == "" {
+			return o
+		}
+		out := *o
+		out.Status.Phase = corev1.PodUnknown
+		out.Status.Reason = "NodeletNotConnected"
+		out.Status.Message = "the control plane has started and waits for the pod's nodelet"
+		out.Status.Conditions = slices.Clone(o.Status.Conditions)
+		return &out
+	case *corev1.Node:
+		out := *o
+		out.Status.Conditions = []corev1.NodeCondition{{
+			Type: corev1.NodeReady, Status: corev1.ConditionUnknown, Reason: "NodeStatusUnknown", Message: "the nodelet is not connected",
+		}}
+		return &out
+	}
+	return o
+}
+
+func ended(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}

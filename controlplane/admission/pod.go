@@ -1,0 +1,196 @@
+package admission
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/sets"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"swell.dev/swell/api/v1alpha1"
+)
+
+// ValidatePod answers what is wrong with a defaulted pod, as kube-apiserver would, and what of it Swell
+// can't honour.
+func ValidatePod(pod *corev1.Pod) field.ErrorList {
+	errs := validateMeta(pod)
+	errs = append(errs, refuse(&pod.Spec)...)
+	errs = append(errs, refuseValues(&pod.Spec)...)
+	return append(errs, validateSpec(&pod.Spec)...)
+}
+
+func validateMeta(pod *corev1.Pod) field.ErrorList {
+	at := field.NewPath("metadata")
+	errs := apivalidation.ValidateObjectMeta(&pod.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, at)
+	annotations := at.Child("annotations")
+	oneOf := func(key string, values ...string) {
+		if v, ok := pod.Annotations[key]; ok && !sets.New(values...).Has(v) {
+			errs = append(errs, field.NotSupported(annotations.Key(key), v, values))
+		}
+	}
+	oneOf(v1alpha1.AnnotationComputeClass, v1alpha1.ClassGeneralPurpose, v1alpha1.ClassPerformance)
+	oneOf(v1alpha1.AnnotationQoS, v1alpha1.QoSDefault, v1alpha1.QoSBestEffort)
+	if _, ok := pod.Annotations[v1alpha1.AnnotationAllocated]; ok && pod.ResourceVersion == "" {
+		errs = append(errs, field.Forbidden(annotations.Key(v1alpha1.AnnotationAllocated), "only the control plane sets it"))
+	}
+	return errs
+}
+
+func validateSpec(spec *corev1.PodSpec) field.ErrorList {
+	at := field.NewPath("spec")
+	volumes, errs := validateVolumes(spec.Volumes, at.Child("volumes"))
+	if len(spec.Containers) == 0 {
+		errs = append(errs, field.Required(at.Child("containers"), ""))
+	}
+	names := sets.New[string]()
+	ports := sets.New[string]()
+	for i := range spec.InitContainers {
+		p := at.Child("initContainers").Index(i)
+		errs = append(errs, validateContainer(&spec.InitContainers[i], volumes, names, sets.New[string](), p)...)
+		errs = append(errs, onlyMain(&spec.InitContainers[i], p)...)
+	}
+	for i := range spec.Containers {
+		errs = append(errs, validateContainer(&spec.Containers[i], volumes, names, ports, at.Child("containers").Index(i))...)
+	}
+	errs = append(errs, supported(at.Child("restartPolicy"), spec.RestartPolicy, corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
+	errs = append(errs, supported(at.Child("dnsPolicy"), spec.DNSPolicy, corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)...)
+	if g := spec.TerminationGracePeriodSeconds; g != nil && *g < 0 {
+		errs = append(errs, field.Invalid(at.Child("terminationGracePeriodSeconds"), *g, "must be greater than or equal to 0"))
+	}
+	if d := spec.ActiveDeadlineSeconds; d != nil && (*d < 1 || *d > 1<<31-1) {
+		errs = append(errs, field.Invalid(at.Child("activeDeadlineSeconds"), *d, validation.InclusiveRangeError(1, 1<<31-1)))
+	}
+	errs = append(errs, metavalidation.ValidateLabels(spec.NodeSelector, at.Child("nodeSelector"))...)
+	if spec.NodeName != "" {
+		errs = append(errs, invalid(at.Child("nodeName"), spec.NodeName, validation.IsDNS1123Subdomain(spec.NodeName))...)
+	}
+	for _, n := range []struct{ path, value string }{{"hostname", spec.Hostname}, {"subdomain", spec.Subdomain}} {
+		if n.value != "" {
+			errs = append(errs, invalid(at.Child(n.path), n.value, validation.IsDNS1123Label(n.value))...)
+		}
+	}
+	for i, s := range spec.ImagePullSecrets {
+		if s.Name == "" {
+			errs = append(errs, field.Required(at.Child("imagePullSecrets").Index(i).Child("name"), ""))
+		}
+	}
+	for i, a := range spec.HostAliases {
+		p := at.Child("hostAliases").Index(i)
+		if _, err := netip.ParseAddr(a.IP); err != nil {
+			errs = append(errs, field.Invalid(p.Child("ip"), a.IP, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+		}
+		for j, h := range a.Hostnames {
+			errs = append(errs, invalid(p.Child("hostnames").Index(j), h, validation.IsDNS1123Subdomain(h))...)
+		}
+	}
+	errs = append(errs, validateDNS(spec, at.Child("dnsConfig"))...)
+	return append(errs, validatePodSecurity(spec.SecurityContext, at.Child("securityContext"))...)
+}
+
+// supported is an enumeration's check.
+func supported[T ~string](at *field.Path, value T, values ...T) field.ErrorList {
+	if value == "" {
+		return field.ErrorList{field.Required(at, "")}
+	}
+	if !sets.New(values...).Has(value) {
+		return field.ErrorList{field.NotSupported(at, value, values)}
+	}
+	return nil
+}
+
+func invalid(at *field.Path, value any, problems []string) field.ErrorList {
+	var errs field.ErrorList
+	for _, p := range problems {
+		errs = append(errs, field.Invalid(at, value, p))
+	}
+	return errs
+}
+
+// Limits of a pod's resolver, as in Kubernetes.
+const (
+	maxNameservers = 3
+	maxSearchPaths = 32
+	maxSearchChars = 2048
+)
+
+func validateDNS(spec *corev1.PodSpec, at *field.Path) field.ErrorList {
+	var errs field.ErrorList
+	c := spec.DNSConfig
+	if spec.DNSPolicy == corev1.DNSNone && (c == nil || len(c.Nameservers) == 0) {
+		errs = append(errs, field.Required(at.Child("nameservers"), fmt.Sprintf("must provide at least one DNS nameserver when `dnsPolicy` is %s", corev1.DNSNone)))
+	}
+	if c == nil {
+		return errs
+	}
+	if len(c.Nameservers) > maxNameservers {
+		errs = append(errs, field.Invalid(at.Child("nameservers"), c.Nameservers, fmt.Sprintf("must not have more than %v nameservers", maxNameservers)))
+	}
+	for i, ns := range c.Nameservers {
+		if _, err := netip.ParseAddr(ns); err != nil {
+			errs = append(errs, field.Invalid(at.Child("nameservers").Index(i), ns, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
+		}
+	}
+	if len(c.Searches) > maxSearchPaths || len(strings.Join(c.Searches, " ")) > maxSearchChars {
+		errs = append(errs, field.Invalid(at.Child("searches"), c.Searches, fmt.Sprintf("must not have more than %d search paths of together %d characters", maxSearchPaths, maxSearchChars)))
+	}
+	for i, s := range c.Searches {
+		if s != "." {
+			errs = append(errs, invalid(at.Child("searches").Index(i), s, validation.IsDNS1123Subdomain(strings.TrimSuffix(s, ".")))...)
+		}
+	}
+	for i, o := range c.Options {
+		if o.Name == "" {
+			errs = append(errs, field.Required(at.Child("options").Index(i), "must not be empty"))
+		}
+	}
+	return errs
+}
+
+// safeSysctls are those that act within the pod's own namespaces, as in Kubernetes.
+var safeSysctls = sets.New("kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies",
+	"net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports",
+	"net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
+	"net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem")
+
+func validatePodSecurity(sc *corev1.PodSecurityContext, at *field.Path) field.ErrorList {
+	if sc == nil {
+		return nil
+	}
+	errs := ids(at, map[string]*int64{"runAsUser": sc.RunAsUser, "runAsGroup": sc.RunAsGroup, "fsGroup": sc.FSGroup})
+	for i, g := range sc.SupplementalGroups {
+		errs = append(errs, ids(at, map[string]*int64{fmt.Sprintf("supplementalGroups[%d]", i): &g})...)
+	}
+	for i, s := range sc.Sysctls {
+		if p := at.Child("sysctls").Index(i).Child("name"); s.Name == "" {
+			errs = append(errs, field.Required(p, ""))
+		} else if !safeSysctls.Has(s.Name) {
+			errs = append(errs, field.NotSupported(p, s.Name, sets.List(safeSysctls)))
+		}
+	}
+	if p := sc.FSGroupChangePolicy; p != nil {
+		errs = append(errs, supported(at.Child("fsGroupChangePolicy"), *p, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)...)
+	}
+	return append(errs, seccomp(sc.SeccompProfile, at)...)
+}
+
+func ids(at *field.Path, values map[string]*int64) field.ErrorList {
+	var errs field.ErrorList
+	for name, id := range values {
+		if id != nil && (*id < 0 || *id > 1<<31-1) {
+			errs = append(errs, field.Invalid(at.Child(name), *id, validation.InclusiveRangeError(0, 1<<31-1)))
+		}
+	}
+	return errs
+}
+
+func seccomp(p *corev1.SeccompProfile, at *field.Path) field.ErrorList {
+	if p == nil {
+		return nil
+	}
+	return supported(at.Child("seccompProfile", "type"), p.Type, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)
+}

@@ -1,0 +1,276 @@
+package apiserver
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/controlplane"
+)
+
+// memoryStore is a Store that keeps everything, with a window of events that can be shortened.
+type memoryStore struct {
+	mu      sync.Mutex
+	version uint64
+	objects map[controlplane.Key]controlplane.Object
+	log     []controlplane.Event
+	oldest  uint64 // events up to here are forgotten
+	subs    map[*memorySub]bool
+	fail    error // what Commit answers
+}
+
+type memorySub struct {
+	resource, namespace string
+	events              chan controlplane.Event
+	err                 error
+	done                bool
+}
+
+func newMemoryStore() *memoryStore {
+	return &memoryStore{version: 100, objects: map[controlplane.Key]controlplane.Object{}, subs: map[*memorySub]bool{}}
+}
+
+func (m *memoryStore) Get(k controlplane.Key) (controlplane.Object, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	o, ok := m.objects[k]
+	return o, ok
+}
+
+func (m *memoryStore) List(resource, namespace string) ([]controlplane.Object, uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []controlplane.Object
+	for k, o := range m.objects {
+		if k.Resource == resource && (namespace == "" || k.Namespace == namespace) {
+			out = append(out, o)
+		}
+	}
+	slices.SortFunc(out, func(a, b controlplane.Object) int {
+		return cmp.Or(cmp.Compare(a.GetNamespace(), b.GetNamespace()), cmp.Compare(a.GetName(), b.GetName()))
+	})
+	return out, m.version
+}
+
+func (m *memoryStore) Version() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.version
+}
+
+func (m *memoryStore) Commit(ctx context.Context, mut controlplane.Mutation) (controlplane.Object, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return nil, fmt.Errorf("%s: %w", mut.Key, m.fail)
+	}
+	current := m.objects[mut.Key]
+	next, err := mut.Change(current)
+	if err != nil {
+		return nil, err
+	}
+	return m.setLocked(mut.Key, current, next), nil
+}
+
+func (m *memoryStore) setLocked(key controlplane.Key, current, next controlplane.Object) controlplane.Object {
+	if next == current {
+		return current
+	}
+	m.version++
+	ev := controlplane.Event{Key: key, Version: m.version, Previous: current}
+	if next == nil {
+		last := current.DeepCopyObject().(controlplane.Object)
+		last.SetResourceVersion(strconv.FormatUint(m.version, 10))
+		delete(m.objects, key)
+		ev.Type, ev.Object = controlplane.Deleted, last
+	} else {
+		next.SetResourceVersion(strconv.FormatUint(m.version, 10))
+		m.objects[key] = next
+		ev.Type, ev.Object = controlplane.Modified, next
+		if current == nil {
+			ev.Type = controlplane.Added
+		}
+	}
+	m.log = append(m.log, ev)
+	for s := range m.subs {
+		m.sendLocked(s, ev)
+	}
+	return ev.Object
+}
+
+func (m *memoryStore) sendLocked(s *memorySub, ev controlplane.Event) {
+	if s.done || ev.Key.Resource != s.resource || s.namespace != "" && ev.Key.Namespace != s.namespace {
+		return
+	}
+	select {
+	case s.events <- ev:
+	default:
+		m.endLocked(s, controlplane.ErrExpired)
+	}
+}
+
+func (m *memoryStore) endLocked(s *memorySub, err error) {
+	if !s.done {
+		s.done, s.err = true, err
+		close(s.events)
+		delete(m.subs, s)
+	}
+}
+
+func (m *memoryStore) Watch(resource, namespace string, after uint64) (*controlplane.Subscription, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if after < m.oldest {
+		return nil, fmt.Errorf("%s after %d: %w", resource, after, controlplane.ErrExpired)
+	}
+	s := &memorySub{resource: resource, namespace: namespace, events: make(chan controlplane.Event, 1024)}
+	m.subs[s] = true
+	for _, ev := range m.log {
+		if ev.Version > after {
+			m.sendLocked(s, ev)
+		}
+	}
+	return &controlplane.Subscription{
+		Events: s.events,
+		Stop:   func() { m.mu.Lock(); defer m.mu.Unlock(); m.endLocked(s, nil) },
+		Err:    func() error { m.mu.Lock(); defer m.mu.Unlock(); return s.err },
+	}, nil
+}
+
+// forget drops the window of events and ends the watches, as when a reader falls behind.
+func (m *memoryStore) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.oldest, m.log = m.version, nil
+	for s := range m.subs {
+		m.endLocked(s, controlplane.ErrExpired)
+	}
+}
+
+// observe changes a pod as its nodelet's report would.
+func (m *memoryStore) observe(namespace, name string, change func(*corev1.Pod)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := controlplane.Key{Resource: "pods", Namespace: namespace, Name: name}
+	current := m.objects[key]
+	if current == nil {
+		panic("no pod " + name)
+	}
+	next := current.(*corev1.Pod).DeepCopy()
+	change(next)
+	m.setLocked(key, current, next)
+}
+
+func (m *memoryStore) put(key controlplane.Key, o controlplane.Object) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.setLocked(key, m.objects[key], o)
+}
+
+func (m *memoryStore) drop(key controlplane.Key) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.setLocked(key, m.objects[key], nil)
+}
+
+func (m *memoryStore) failWith(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = err
+}
+
+// memoryLedger is a Scheduler with one node.
+type memoryLedger struct {
+	mu       sync.Mutex
+	node     string
+	capacity controlplane.Demand
+	held     map[string]controlplane.Demand
+	pending  map[string]controlplane.PlaceRequest
+	wishes   map[string]controlplane.Demand
+	fail     error // what Place answers
+}
+
+func newMemoryLedger(node string, capacity controlplane.Demand) *memoryLedger {
+	return &memoryLedger{node: node, capacity: capacity, held: map[string]controlplane.Demand{},
+		pending: map[string]controlplane.PlaceRequest{}, wishes: map[string]controlplane.Demand{}}
+}
+
+func (l *memoryLedger) freeLocked(but string) controlplane.Demand {
+	free := l.capacity
+	for uid, d := range l.held {
+		if uid != but {
+			free.CPUMilli -= d.CPUMilli
+			free.MemoryBytes -= d.MemoryBytes
+		}
+	}
+	return free
+}
+
+func (l *memoryLedger) Place(_ context.Context, req controlplane.PlaceRequest) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.fail != nil {
+		return "", l.fail
+	}
+	if !req.Demand.Fits(l.freeLocked("")) {
+		return "", fmt.Errorf("0/1 nodes are available: %w", controlplane.ErrNoCapacity)
+	}
+	l.held[req.UID] = req.Demand
+	return l.node, nil
+}
+
+func (l *memoryLedger) Pend(req controlplane.PlaceRequest) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending[req.UID] = req
+}
+
+func (l *memoryLedger) Release(uid string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.held, uid)
+	delete(l.pending, uid)
+	delete(l.wishes, uid)
+}
+
+func (l *memoryLedger) Resize(_ context.Context, uid string, d controlplane.Demand) (controlplane.ResizeVerdict, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.wishes, uid)
+	switch {
+	case !d.Fits(l.capacity):
+		return controlplane.ResizeInfeasible, nil
+	case !d.Fits(l.freeLocked(uid)):
+		l.wishes[uid] = d
+		return controlplane.ResizeDeferred, nil
+	}
+	l.held[uid] = d
+	return controlplane.ResizeAdmitted, nil
+}
+
+func (l *memoryLedger) holds(uid string) controlplane.Demand {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held[uid]
+}
+
+func (l *memoryLedger) isPending(uid string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.pending[uid]
+	return ok
+}
+
+func (l *memoryLedger) failWith(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.fail = err
+}

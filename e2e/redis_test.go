@@ -1,0 +1,192 @@
+package e2e
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"swell.dev/swell/internal/ociimage"
+)
+
+// TestRedisKeepsItsConnection resizes Debian's redis-server 50 times up and down while a client on one
+// connection checks every answer.
+func TestRedisKeepsItsConnection(t *testing.T) {
+	ns := namespace(t)
+	files, err := ociimage.Package("redis-server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tools, err := ociimage.Package("redis-tools") // redis-server is a link to a program in here
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, from := range tools {
+		files[name] = from
+	}
+	img, err := ociimage.FromFiles(files, v1.Config{
+		Cmd: []string{"/usr/bin/redis-server", "--bind", "0.0.0.0", "--protected-mode", "no", "--save", "", "--appendonly", "no"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	registry, stop, err := ociimage.Serve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(stop)
+	ref := registry + "/redis:e2e"
+	if err := ociimage.Push(t.Context(), ref, img); err != nil {
+		t.Fatal(err)
+	}
+
+	pod := shellPod("redis", "")
+	pod.Spec.Containers[0].Image = ref
+	pod.Spec.Containers[0].Command = nil
+	pod.Spec.Containers[0].ReadinessProbe = &corev1.Probe{
+		ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/usr/bin/redis-cli", "ping"}}}, PeriodSeconds: 1,
+	}
+	started := create(t, client, ns, pod)
+	cgroup := findCgroup(t, string(started.UID), "main")
+	pid := cgroup.pid(t)
+
+	conn, err := net.Dial("tcp", net.JoinHostPort(started.Status.PodIP, "6379"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var answers, stopping atomic.Int64
+	lost := make(chan error, 1)
+	go func() {
+		r := bufio.NewReader(conn)
+		for n := 1; stopping.Load() == 0; n++ {
+			if err := increment(conn, r, n); err != nil {
+				lost <- err
+				return
+			}
+			answers.Add(1)
+		}
+		lost <- nil
+	}()
+
+	for i := range 50 {
+		cpu, memory := int64(100+10*(i%7)), int64(64+8*(i%5))<<20
+		if i%2 == 1 {
+			cpu, memory = cpu*4, memory*3
+		}
+		patch := fmt.Sprintf(`{"spec":{"containers":[{"name":"main","resources":{"requests":{"cpu":"%dm","memory":"%d"},"limits":{"cpu":"%dm","memory":"%d"}}}]}}`, cpu, memory, cpu, memory)
+		if _, err := client.CoreV1().Pods(ns).Patch(t.Context(), "redis", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "resize"); err != nil {
+			t.Fatalf("resize %d: %v", i, err)
+		}
+		await(t, client, ns, "redis", fmt.Sprintf("%dm and %d bytes", cpu, memory), func(p *corev1.Pod) bool {
+			res := p.Status.ContainerStatuses[0].Resources
+			return res != nil && res.Limits.Cpu().Cmp(*resource.NewMilliQuantity(cpu, resource.DecimalSI)) == 0 && res.Limits.Memory().Value() == memory
+		})
+		gotCPU, gotMemory := cgroup.limits(t)
+		if gotCPU != cpu || gotMemory != memory {
+			t.Fatalf("resize %d: the kernel has %dm and %d bytes, asked were %dm and %d", i, gotCPU, gotMemory, cpu, memory)
+		}
+	}
+	stopping.Store(1)
+	if err := <-lost; err != nil {
+		t.Fatalf("after %d answers: %v", answers.Load(), err)
+	}
+	if now := cgroup.pid(t); now != pid {
+		t.Errorf("the process changed: PID %d became %d", pid, now)
+	}
+	if answers.Load() == 0 {
+		t.Error("the client got no answer at all")
+	}
+	t.Logf("%d answers over one connection through 50 resizes, PID %d throughout", answers.Load(), pid)
+}
+
+// increment counts up a key and checks that the server counted with it.
+func increment(conn net.Conn, r *bufio.Reader, want int) error {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	if _, err := conn.Write([]byte("INCR n\r\n")); err != nil {
+		return err
+	}
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return err
+	}
+	if line != fmt.Sprintf(":%d\r\n", want) {
+		return fmt.Errorf("answer %q, not %d", line, want)
+	}
+	return nil
+}
+
+// cgroup is where the kernel keeps a container's limits.
+type cgroup struct {
+	cpu, memory string
+	v2          bool
+}
+
+func findCgroup(t *testing.T, podUID, container string) cgroup {
+	t.Helper()
+	leaf := filepath.Join("*", "pod"+podUID, container)
+	if dirs, _ := filepath.Glob(filepath.Join("/sys/fs/cgroup", leaf)); len(dirs) == 1 {
+		return cgroup{cpu: dirs[0], memory: dirs[0], v2: true}
+	}
+	var g cgroup
+	for _, pattern := range []string{"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"} {
+		if dirs, _ := filepath.Glob(filepath.Join(pattern, leaf)); len(dirs) == 1 {
+			g.cpu = dirs[0]
+		}
+	}
+	if dirs, _ := filepath.Glob(filepath.Join("/sys/fs/cgroup/memory", leaf)); len(dirs) == 1 {
+		g.memory = dirs[0]
+	}
+	if g.cpu == "" || g.memory == "" {
+		t.Fatalf("no cgroup of pod %s container %s", podUID, container)
+	}
+	return g
+}
+
+func (g cgroup) limits(t *testing.T) (cpuMilli, memory int64) {
+	t.Helper()
+	if g.v2 {
+		quota, period, _ := strings.Cut(readFile(t, g.cpu, "cpu.max"), " ")
+		return number(t, quota) * 1000 / number(t, period), number(t, readFile(t, g.memory, "memory.max"))
+	}
+	return number(t, readFile(t, g.cpu, "cpu.cfs_quota_us")) * 1000 / number(t, readFile(t, g.cpu, "cpu.cfs_period_us")),
+		number(t, readFile(t, g.memory, "memory.limit_in_bytes"))
+}
+
+func (g cgroup) pid(t *testing.T) int64 {
+	t.Helper()
+	first, _, _ := strings.Cut(readFile(t, g.cpu, "cgroup.procs"), "\n")
+	return number(t, first)
+}
+
+func readFile(t *testing.T, dir, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(b))
+}
+
+func number(t *testing.T, s string) int64 {
+	t.Helper()
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -1,0 +1,207 @@
+// Package podcgroup keeps the pods' part of the cgroup tree:
+//
+//	/<parent>/pod<UID>              the pod: sums of its containers, no limit where one of them has none
+//	/<parent>/pod<UID>/<container>  made by the runtime
+package podcgroup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"swell.dev/swell/cgroups"
+	"swell.dev/swell/nodelet"
+)
+
+// removeWithin bounds how long killed processes may take to leave.
+const removeWithin = 10 * time.Second
+
+const podPrefix = "pod"
+
+// Tree implements nodelet.Cgroups.
+type Tree struct{ parent *cgroups.Group }
+
+var _ nodelet.Cgroups = (*Tree)(nil)
+
+// New answers the tree below a parent, such as /swell-1a2b3c4d.
+func New(h *cgroups.Hierarchy, parent string) (*Tree, error) {
+	if strings.Trim(parent, "/") == "" {
+		return nil, errors.New("podcgroup: a parent other than the root is required")
+	}
+	t := &Tree{parent: h.Group(parent)}
+	return t, t.parent.Create()
+}
+
+func (t *Tree) pod(uid string) *cgroups.Group { return t.parent.Child(podPrefix + uid) }
+
+// ContainerPath implements nodelet.Cgroups.
+func (t *Tree) ContainerPath(podUID, container string) string {
+	return t.pod(podUID).Child(container).Path()
+}
+
+// EnsurePod implements nodelet.Cgroups.
+func (t *Tree) EnsurePod(podUID string, containers map[string]corev1.ResourceRequirements) error {
+	g := t.pod(podUID)
+	if err := g.Create(); err != nil {
+		return err
+	}
+	return t.apply(context.Background(), podUID, containers)
+}
+
+// Resize implements nodelet.Cgroups.
+func (t *Tree) Resize(ctx context.Context, podUID string, containers map[string]corev1.ResourceRequirements) (nodelet.Actual, error) {
+	if err := t.apply(ctx, podUID, containers); err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(containers))
+	for name := range containers {
+		names = append(names, name)
+	}
+	return t.Read(podUID, names)
+}
+
+// apply brings the pod and those of its containers that have a cgroup to their limits.
+func (t *Tree) apply(ctx context.Context, podUID string, containers map[string]corev1.ResourceRequirements) error {
+	g := t.pod(podUID)
+	names := make([]string, 0, len(containers))
+	for name := range containers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	var changes []cgroups.Change
+	for _, name := range names {
+		if c := g.Child(name); c.Exists() {
+			changes = append(changes, cgroups.Change{Group: c, To: limitsOf(containers[name])})
+		}
+	}
+	err := cgroups.Resize(ctx, cgroups.Change{Group: g, To: podLimits(containers)}, changes)
+	var inUse *cgroups.MemoryInUseError
+	if errors.As(err, &inUse) {
+		return fmt.Errorf("%w: %w", nodelet.ErrMemoryInUse, err)
+	}
+	return err
+}
+
+// limitsOf turns resources into the kernel's limits, as the kubelet does: without a request the limit
+// counts as one.
+func limitsOf(r corev1.ResourceRequirements) cgroups.Limits {
+	request := r.Requests.Cpu()
+	if _, ok := r.Requests[corev1.ResourceCPU]; !ok {
+		request = r.Limits.Cpu()
+	}
+	l := cgroups.Limits{
+		Shares: cgroups.SharesOf(request.MilliValue()),
+		Quota:  cgroups.QuotaOf(r.Limits.Cpu().MilliValue()),
+		Memory: r.Limits.Memory().Value(),
+	}
+	if l.Memory <= 0 {
+		l.Memory = cgroups.Unlimited
+	}
+	return l
+}
+
+func podLimits(containers map[string]corev1.ResourceRequirements) cgroups.Limits {
+	var milli, memory int64
+	cpuLimited, memoryLimited := true, true
+	for _, r := range containers {
+		request := r.Requests.Cpu()
+		if _, ok := r.Requests[corev1.ResourceCPU]; !ok {
+			request = r.Limits.Cpu()
+		}
+		milli += request.MilliValue()
+		memory += r.Limits.Memory().Value()
+		cpuLimited = cpuLimited && !r.Limits.Cpu().IsZero()
+		memoryLimited = memoryLimited && !r.Limits.Memory().IsZero()
+	}
+	l := cgroups.Limits{Shares: cgroups.SharesOf(milli), Quota: cgroups.Unlimited, Memory: cgroups.Unlimited}
+	if cpuLimited {
+		// The least quota of each container may be more than the quota of their sum.
+		for _, r := range containers {
+			l.Quota = max(l.Quota, 0) + cgroups.QuotaOf(r.Limits.Cpu().MilliValue())
+		}
+	}
+	if memoryLimited && len(containers) > 0 {
+		l.Memory = memory
+	}
+	return l
+}
+
+// Read implements nodelet.Cgroups.
+func (t *Tree) Read(podUID string, containers []string) (nodelet.Actual, error) {
+	out := nodelet.Actual{}
+	for _, name := range containers {
+		l, err := t.pod(podUID).Child(name).Read()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it isn't running
+		}
+		if err != nil {
+			return nil, err
+		}
+		out[name] = resourcesOf(l)
+	}
+	return out, nil
+}
+
+func resourcesOf(l cgroups.Limits) corev1.ResourceRequirements {
+	r := corev1.ResourceRequirements{
+		Requests: corev1.ResourceList{corev1.ResourceCPU: *resource.NewMilliQuantity(cgroups.MilliOfShares(l.Shares), resource.DecimalSI)},
+		Limits:   corev1.ResourceList{},
+	}
+	if l.Quota != cgroups.Unlimited {
+		r.Limits[corev1.ResourceCPU] = *resource.NewMilliQuantity(cgroups.MilliOfQuota(l.Quota), resource.DecimalSI)
+	}
+	if l.Memory != cgroups.Unlimited {
+		r.Limits[corev1.ResourceMemory] = *resource.NewQuantity(l.Memory, resource.BinarySI)
+	}
+	return r
+}
+
+// Usage implements nodelet.Cgroups.
+func (t *Tree) Usage(podUID string, containers []string) (map[string]nodelet.Usage, error) {
+	out := map[string]nodelet.Usage{}
+	for _, name := range containers {
+		s, err := t.pod(podUID).Child(name).Stats()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out[name] = nodelet.Usage{CPU: s.CPU, Memory: s.Working, Throttled: s.Throttled, OOMKills: s.OOMKills, MeasuredAt: time.Now()}
+	}
+	return out, nil
+}
+
+// RemovePod implements nodelet.Cgroups.
+func (t *Tree) RemovePod(podUID string) error { return remove(t.pod(podUID)) }
+
+// RemoveAll removes the parent with all that is in it.
+func (t *Tree) RemoveAll() error { return remove(t.parent) }
+
+func remove(g *cgroups.Group) error {
+	ctx, cancel := context.WithTimeout(context.Background(), removeWithin)
+	defer cancel()
+	return g.Delete(ctx)
+}
+
+// List implements nodelet.Cgroups.
+func (t *Tree) List() ([]string, error) {
+	names, err := t.parent.Children()
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, name := range names {
+		if uid, ok := strings.CutPrefix(name, podPrefix); ok {
+			out = append(out, uid)
+		}
+	}
+	return out, nil
+}
