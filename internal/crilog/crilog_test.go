@@ -134,6 +134,24 @@ func TestMissing(t *testing.T) {
 	}
 }
 
+// TestSizes: no file grows over its size, however much is written at once.
+func TestSizes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "0.log")
+	writeLog(t, path, 1000, 3, strings.Repeat("a line of some length\n", 5000))
+	files, err := filepath.Glob(path + "*")
+	if err != nil || len(files) != 3 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	for _, f := range files {
+		if info, err := os.Stat(f); err != nil || info.Size() > 1000 || info.Size() == 0 {
+			t.Errorf("%s: %v, %v", f, info.Size(), err)
+		}
+	}
+	if got := readLog(t, path, Options{Tail: 3}); got != strings.Repeat("a line of some length\n", 3) {
+		t.Errorf("the log ends %q", got)
+	}
+}
+
 // TestFollow reads a log while it is written and rotated, and ends with its writer.
 func TestFollow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "0.log")

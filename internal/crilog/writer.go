@@ -123,22 +123,34 @@ func (w *Writer) appendLocked(text int) {
 	w.dropped, w.cause = 0, nil
 }
 
+// putLocked writes whole entries, turning to a new file before one that has no room in this one.
 func (w *Writer) putLocked(b []byte) error {
 	if w.file == nil {
 		if err := w.openLocked(w.path); err != nil {
 			return err
 		}
 	}
-	if w.size > 0 && w.size+int64(len(b)) > w.maxBytes {
-		if err := w.rotateLocked(); err != nil {
-			return err
+	for len(b) > 0 {
+		n := len(b)
+		if room := w.maxBytes - w.size; int64(n) > room {
+			n = bytes.LastIndexByte(b[:max(room, 0)], '\n') + 1
 		}
+		if n == 0 && w.size > 0 {
+			if err := w.rotateLocked(); err != nil {
+				return err
+			}
+			continue
+		}
+		if n == 0 { // an entry that is larger than a file
+			n = bytes.IndexByte(b, '\n') + 1
+		}
+		if _, err := w.file.Write(b[:n]); err != nil {
+			// Half an entry must not run into the next one.
+			return errors.Join(err, w.file.Truncate(w.size))
+		}
+		w.size += int64(n)
+		b = b[n:]
 	}
-	if _, err := w.file.Write(b); err != nil {
-		// Half an entry must not run into the next one.
-		return errors.Join(err, w.file.Truncate(w.size))
-	}
-	w.size += int64(len(b))
 	return nil
 }
 
