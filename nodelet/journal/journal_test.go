@@ -2,12 +2,11 @@ package journal
 
 import (
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
@@ -45,6 +44,23 @@ func (h *host) step(d time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.wall = h.wall.Add(d)
+}
+
+func (h *host) reboot(id string, wall time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.id, h.boot = id, time.Second
+	h.wall = h.wall.Add(wall)
+}
+
+// copyOf answers what a crash at this moment would leave.
+func copyOf(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	must(t, err)
+	out := filepath.Join(t.TempDir(), "journal")
+	must(t, os.WriteFile(out, data, 0o600))
+	return out
 }
 
 func openAt(t *testing.T, path string, h *host) *Journal {
@@ -98,33 +114,172 @@ func TestSegmentsAbutAndSurviveRestarts(t *testing.T) {
 	if j = openAt(t, path, h); len(j.Pending(10)) != 0 {
 		t.Error("acknowledged segments came back")
 	}
-	must(t, j.Start(size("a", 100)))
-	if seq := j.Open()[0].Sequence; seq != 3 {
-		t.Errorf("sequence %d after 2", seq)
+}
+
+// TestNothingRunsOverABoot ends what was open at the last time that was noted.
+func TestNothingRunsOverABoot(t *testing.T) {
+	for name, wall := range map[string]time.Duration{"wall clock ahead": time.Hour, "wall clock behind": -24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			h, path := newHost(), filepath.Join(t.TempDir(), "journal")
+			j := openAt(t, path, h)
+			must(t, j.Start(size("again", 100)))
+			must(t, j.Start(size("stopped", 100)))
+			h.pass(time.Minute)
+			must(t, j.Start(size("other", 200))) // notes the time
+			noted := j.Open()[1].Start
+			h.pass(30 * time.Second) // not noted, so not billed
+			crashed := copyOf(t, path)
+			h.reboot("boot-2", wall)
+
+			j = openAt(t, crashed, h)
+			for _, s := range j.Pending(10) {
+				if !s.End.Equal(noted) || s.CPUMilli == 0 {
+					t.Errorf("segment %s ends at %s, want %s", s.ID, s.End, noted)
+				}
+			}
+			for _, s := range j.Open() {
+				if s.CPUMilli != 0 || s.MemoryBytes != 0 || s.Sequence != 2 {
+					t.Errorf("open over the boot: %+v", s)
+				}
+			}
+			h.pass(time.Minute)
+			must(t, j.Start(size("again", 100)))
+			must(t, j.Stop("stopped", time.Time{}))
+			h.pass(time.Minute)
+			must(t, j.Stop("again", time.Time{}))
+			var billed time.Duration
+			var last usagev1.Segment
+			for _, s := range j.Pending(20) {
+				if s.PodUID != "again" {
+					continue
+				}
+				if last.Sequence > 0 && (s.Sequence != last.Sequence+1 || !s.Start.Equal(last.End)) {
+					t.Errorf("%+v doesn't follow %+v", s, last)
+				}
+				if last = s; s.CPUMilli > 0 {
+					billed += s.End.Sub(s.Start)
+				}
+			}
+			if billed != 2*time.Minute {
+				t.Errorf("billed %s, ran for 2m and 30 s that nobody knows of", billed)
+			}
+			if err := j.Close(); err != nil {
+				t.Fatal(err)
+			}
+			h.reboot("boot-3", time.Minute)
+			if j = openAt(t, crashed, h); len(j.Open()) != 1 { // other still has no size: no need for another segment
+				t.Errorf("%+v", j.Open())
+			}
+			if s := j.Open()[0]; s.PodUID != "other" || s.Sequence != 2 {
+				t.Errorf("%+v", s)
+			}
+		})
 	}
 }
 
-func TestARebootNeverRunsBackwards(t *testing.T) {
+// TestTimeIsNoted lets the ticker run on synthetic time.
+func TestTimeIsNoted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, path := newHost(), filepath.Join(t.TempDir(), "journal")
+		j := openAt(t, path, h)
+		must(t, j.Start(size("a", 100)))
+		h.pass(10 * time.Minute)
+		noted := j.Now()
+		time.Sleep(noteInterval)
+		synctest.Wait()
+		h.pass(time.Hour)
+		crashed := copyOf(t, path)
+		must(t, j.Close())
+		h.reboot("boot-2", 0)
+		j = openAt(t, crashed, h)
+		if s := j.Pending(1)[0]; !s.End.Equal(noted) {
+			t.Errorf("ends at %s, want %s", s.End, noted)
+		}
+	})
+}
+
+func TestAnIdleNodeCatchesUpWithTheWallClock(t *testing.T) {
 	h, path := newHost(), filepath.Join(t.TempDir(), "journal")
 	j := openAt(t, path, h)
 	must(t, j.Start(size("a", 100)))
-	h.pass(time.Minute)
-	must(t, j.Start(size("a", 200)))
-	boundary := j.Open()[0].Start
-	must(t, j.Close())
-	h.mu.Lock()
-	h.id, h.boot = "boot-2", time.Second
-	h.wall = h.wall.Add(-24 * time.Hour)
-	h.mu.Unlock()
-	j = openAt(t, path, h)
+	h.step(24 * time.Hour)
+	h.pass(time.Second)
+	must(t, j.Start(size("b", 100))) // a still runs: no jump
+	if start := j.Open()[1].Start; !start.Equal(h.source().Wall().Add(-24 * time.Hour)) {
+		t.Errorf("the clock jumped to %s while a pod ran", start)
+	}
 	must(t, j.Stop("a", time.Time{}))
-	for _, s := range j.Pending(10) {
-		if s.End.Before(s.Start) {
-			t.Errorf("segment %s ends at %s before it starts at %s", s.ID, s.End, s.Start)
+	must(t, j.Stop("b", h.source().Wall()))
+	if d := j.Pending(1)[0].End.Sub(j.Pending(1)[0].Start); d != time.Second {
+		t.Errorf("metered %s of a second", d)
+	}
+	must(t, j.Start(size("c", 100)))
+	if start := j.Open()[0].Start; !start.Equal(h.source().Wall()) {
+		t.Errorf("starts at %s by a wall clock of %s", start, h.source().Wall())
+	}
+	start := j.Open()[0].Start
+	h.step(-48 * time.Hour)
+	must(t, j.Stop("c", time.Time{}))
+	must(t, j.Start(size("d", 100)))
+	if again := j.Open()[0].Start; again.Before(start) {
+		t.Errorf("the clock ran backwards from %s to %s", start, again)
+	}
+	must(t, j.Close())
+	if j = openAt(t, path, h); j.Now().Before(start) {
+		t.Errorf("after a restart it is %s", j.Now())
+	}
+}
+
+func TestAPodThatStartsAgainHasNoGap(t *testing.T) {
+	h := newHost()
+	j := openAt(t, filepath.Join(t.TempDir(), "journal"), h)
+	must(t, j.Start(size("a", 100)))
+	h.pass(time.Second)
+	must(t, j.Stop("a", time.Time{}))
+	h.pass(time.Minute)
+	must(t, j.Start(size("a", 100)))
+	p := j.Pending(3)
+	if len(p) != 2 || p[1].CPUMilli != 0 || p[1].End.Sub(p[1].Start) != time.Minute || !p[1].Start.Equal(p[0].End) {
+		t.Errorf("%+v", p)
+	}
+	if o := j.Open()[0]; o.Sequence != 3 || !o.Start.Equal(p[1].End) || o.CPUMilli != 100 {
+		t.Errorf("%+v", o)
+	}
+}
+
+func TestWhatIsNoSegment(t *testing.T) {
+	j := openAt(t, filepath.Join(t.TempDir(), "journal"), newHost())
+	for _, s := range []usagev1.Segment{{}, size("a", -1)} {
+		if err := j.Start(s); !errors.Is(err, errSegment) {
+			t.Errorf("%+v: %v", s, err)
 		}
 	}
-	if j.Now().Before(boundary) {
-		t.Errorf("the clock is at %s, before %s", j.Now(), boundary)
+	must(t, j.Start(size("a", 1)))
+	must(t, j.Close())
+	must(t, j.Close())
+	if err := j.Start(size("a", 2)); !errors.Is(err, os.ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestChangesAreSignalled(t *testing.T) {
+	j := openAt(t, filepath.Join(t.TempDir(), "journal"), newHost())
+	heard := func() bool {
+		select {
+		case <-j.Changed():
+			return true
+		default:
+			return false
+		}
+	}
+	must(t, j.Start(size("a", 1)))
+	must(t, j.Start(size("a", 2)))
+	if !heard() || heard() {
+		t.Error("two starts that nobody heard are one signal")
+	}
+	must(t, j.Stop("a", time.Time{}))
+	if !heard() {
+		t.Error("a stop isn't signalled")
 	}
 }
 
@@ -146,182 +301,5 @@ func TestStopAtAnEarlierExit(t *testing.T) {
 	must(t, j.Stop("b", exit.Add(-time.Hour))) // before it started
 	if s := j.Pending(2)[1]; s.End.Before(s.Start) {
 		t.Errorf("segment of negative length: %+v", s)
-	}
-}
-
-// TestEveryCut cuts the file at every byte and opens it: what was durable before the cut record is there.
-func TestEveryCut(t *testing.T) {
-	h, dir := newHost(), t.TempDir()
-	path := filepath.Join(dir, "journal")
-	j := openAt(t, path, h)
-	var marks []int64 // size after each step
-	for i := range 4 {
-		must(t, j.Start(size("a", int64(100+i))))
-		marks = append(marks, j.size)
-		h.pass(time.Second)
-	}
-	must(t, j.Close())
-	data, err := os.ReadFile(path)
-	must(t, err)
-	for cut := range len(data) + 1 {
-		whole := 0
-		for _, m := range marks {
-			if int64(cut) >= m {
-				whole++
-			}
-		}
-		path := filepath.Join(dir, fmt.Sprint("cut", cut))
-		must(t, os.WriteFile(path, data[:cut], 0o600))
-		j := openAt(t, path, h)
-		if got := len(j.Pending(100)) + len(j.Open()); got != whole {
-			t.Fatalf("cut at %d: %d segments, want %d", cut, got, whole)
-		}
-		must(t, j.Start(size("b", 1))) // and it goes on
-		must(t, j.Close())
-	}
-}
-
-func TestDamageInTheMiddleIsNotDropped(t *testing.T) {
-	h, path := newHost(), filepath.Join(t.TempDir(), "journal")
-	j := openAt(t, path, h)
-	for i := range 3 {
-		must(t, j.Start(size("a", int64(i+1))))
-	}
-	must(t, j.Close())
-	data, err := os.ReadFile(path)
-	must(t, err)
-	data[len(data)/2] ^= 0xff
-	must(t, os.WriteFile(path, data, 0o600))
-	var corrupt *CorruptError
-	if _, err := Open(path, h.source()); !errors.As(err, &corrupt) || corrupt.Path != path {
-		t.Errorf("opened a damaged journal: %v", err)
-	}
-}
-
-// TestAFailedWriteLosesNothing makes writes fail as a full disk does.
-func TestAFailedWriteLosesNothing(t *testing.T) {
-	h, path := newHost(), filepath.Join(t.TempDir(), "journal")
-	j := openAt(t, path, h)
-	must(t, j.Start(size("a", 100)))
-	good := j.file
-	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
-	must(t, err)
-	defer full.Close()
-	j.file = full
-	if err := j.Start(size("a", 200)); err == nil {
-		t.Fatal("a write to a full device succeeded")
-	}
-	j.file = good
-	if open := j.Open(); len(open) != 1 || open[0].CPUMilli != 100 {
-		t.Errorf("after the failure: %+v", open)
-	}
-	h.pass(time.Second)
-	must(t, j.Start(size("a", 200)))
-	must(t, j.Close())
-	j = openAt(t, path, h)
-	if len(j.Pending(9)) != 1 || j.Open()[0].CPUMilli != 200 || j.Open()[0].Sequence != 2 {
-		t.Errorf("%+v %+v", j.Pending(9), j.Open())
-	}
-}
-
-// TestManyPodsAtOnce checks the invariants over random interleavings, restarts and compactions.
-func TestManyPodsAtOnce(t *testing.T) {
-	h, path := newHost(), filepath.Join(t.TempDir(), "journal")
-	j := openAt(t, path, h)
-	seen := map[usagev1.ID]usagev1.Segment{}
-	for range 5 {
-		var wg sync.WaitGroup
-		for p := range 16 {
-			wg.Go(func() {
-				uid, r := fmt.Sprint("pod", p), rand.New(rand.NewPCG(uint64(p), 7))
-				for range 40 {
-					h.pass(time.Duration(r.IntN(50)) * time.Millisecond)
-					var err error
-					if r.IntN(4) == 0 {
-						err = j.Stop(uid, time.Time{})
-					} else {
-						err = j.Start(size(uid, int64(r.IntN(3))))
-					}
-					if err != nil {
-						t.Error(err)
-					}
-				}
-			})
-		}
-		wg.Wait()
-		var ids []usagev1.ID
-		for _, s := range j.Pending(1 << 20) {
-			if old, ok := seen[s.ID]; ok && !old.End.Equal(s.End) {
-				t.Errorf("segment %s changed", s.ID)
-			}
-			seen[s.ID] = s
-			ids = append(ids, s.ID)
-		}
-		must(t, j.Ack(ids[:len(ids)/2]))
-		j.mu.Lock()
-		j.size, j.garbage = max(j.size, 0), compactAt
-		j.mu.Unlock()
-		must(t, j.Close())
-		j = openAt(t, path, h)
-		if got := len(j.Pending(1 << 20)); got != len(ids)-len(ids)/2 {
-			t.Errorf("%d pending after the restart, want %d", got, len(ids)-len(ids)/2)
-		}
-	}
-	last := map[string]usagev1.Segment{}
-	for p := range 16 {
-		uid := fmt.Sprint("pod", p)
-		for seq := int64(1); ; seq++ {
-			s, ok := seen[usagev1.ID{PodUID: uid, Generation: 1, Sequence: seq}]
-			if !ok {
-				break
-			}
-			if prev, ok := last[uid]; ok && s.Start.Before(prev.End) {
-				t.Errorf("%s overlaps the one before", s.ID)
-			}
-			last[uid] = s
-		}
-	}
-	if len(last) != 16 {
-		t.Errorf("%d pods have segments", len(last))
-	}
-}
-
-func TestCompactionKeepsEverything(t *testing.T) {
-	h, path := newHost(), filepath.Join(t.TempDir(), "journal")
-	j := openAt(t, path, h)
-	must(t, j.Start(size("open", 1)))
-	must(t, j.Start(size("ended", 1)))
-	must(t, j.Stop("ended", time.Time{}))
-	for i := range 50 {
-		must(t, j.Start(size("busy", int64(i+1))))
-		h.pass(time.Second)
-	}
-	pending := j.Pending(1 << 20)
-	must(t, j.Ack([]usagev1.ID{pending[0].ID, pending[1].ID, pending[2].ID}))
-	before, open := j.Pending(1<<20), j.Open()
-	j.mu.Lock()
-	j.size += compactAt // as if it had grown
-	j.garbage = j.size
-	err := j.compactIfWorthIt()
-	small := j.size
-	j.mu.Unlock()
-	must(t, err)
-	must(t, j.Start(size("after", 1)))
-	must(t, j.Close())
-	j = openAt(t, path, h)
-	if got := j.Pending(1 << 20); fmt.Sprint(got) != fmt.Sprint(before) {
-		t.Errorf("pending changed:\n%v\n%v", before, got)
-	}
-	if got := j.Open(); len(got) != len(open)+1 {
-		t.Errorf("%d open, want %d", len(got), len(open)+1)
-	}
-	if small >= compactAt {
-		t.Errorf("the file still has %d bytes", small)
-	}
-	must(t, j.Start(size("busy", 999)))
-	for _, s := range j.Open() {
-		if s.PodUID == "busy" && s.Sequence != 51 {
-			t.Errorf("sequence %d after 50", s.Sequence)
-		}
 	}
 }

@@ -2,47 +2,63 @@ package journal
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/internal/bootclock"
 )
 
-// state is what the records add up to. It is pure: the file and the clock are elsewhere.
+// state is what the records add up to. It is pure: the file and the clock are elsewhere, and the same
+// apply serves what is read at the start and what was just written.
 type state struct {
-	pods   map[string]*pod
-	closed []usagev1.Segment // not acknowledged, oldest first; acknowledged ones are taken out lazily
-	acked  map[usagev1.ID]bool
-	last   time.Time // the latest boundary
+	anchor  bootclock.Anchor
+	pods    map[string]pod
+	closed  []usagev1.Segment // not acknowledged, oldest first
+	last    time.Time         // the latest time that was noted
+	opening int               // pods with an open segment
+	over    []string          // pods that settle has left with nothing
 }
 
+// pod is where a pod's segments stand. It is kept until the pod was stopped and everything acknowledged.
 type pod struct {
-	open     *usagev1.Segment
-	sequence int64 // of the newest segment
-	boundary time.Time
+	open     *usagev1.Segment // never changed in place
+	sequence int64            // of the newest segment
+	boundary time.Time        // the latest
 	unacked  int
 }
 
-func newState() *state {
-	return &state{pods: map[string]*pod{}, acked: map[usagev1.ID]bool{}}
-}
+func newState() *state { return &state{pods: map[string]pod{}} }
 
 func (s *state) apply(r record) error {
-	if r.Stop != nil {
-		if err := s.stop(*r.Stop); err != nil {
-			return err
+	switch {
+	case r.Anchor != nil:
+		s.anchor = *r.Anchor
+	case r.Start != nil:
+		return s.start(*r.Start)
+	case r.Stop != nil:
+		return s.stop(*r.Stop)
+	case r.Ack != nil:
+		s.settle(r.Ack)
+		s.forget(len(s.over))
+	case r.Alive != nil:
+		s.reach(*r.Alive)
+	case r.Pod != nil:
+		p := pod{open: r.Pod.Open, sequence: r.Pod.Sequence, boundary: r.Pod.Boundary}
+		if p.open != nil {
+			s.opening++
 		}
-	}
-	if r.Start != nil {
-		if err := s.start(*r.Start); err != nil {
-			return err
-		}
-	}
-	for _, id := range r.Ack {
-		s.ack(id)
-	}
-	if r.Next != nil {
-		s.pods[r.Next.PodUID] = &pod{sequence: r.Next.Sequence, boundary: r.Next.Boundary}
-		s.reach(r.Next.Boundary)
+		s.pods[r.Pod.PodUID] = p
+		s.reach(p.boundary)
+	case r.Closed != nil:
+		p := s.pods[r.Closed.PodUID]
+		p.unacked++
+		s.pods[r.Closed.PodUID] = p
+		s.closed = append(s.closed, *r.Closed)
+	default:
+		return fmt.Errorf("a record of an unknown kind")
 	}
 	return nil
 }
@@ -55,80 +71,102 @@ func (s *state) reach(t time.Time) {
 
 func (s *state) start(seg usagev1.Segment) error {
 	p := s.pods[seg.PodUID]
-	if p == nil {
-		p = &pod{}
-		s.pods[seg.PodUID] = p
-	}
-	if p.open != nil {
-		return fmt.Errorf("segment %s starts while %s is open", seg.ID, p.open.ID)
-	}
-	if seg.Sequence <= p.sequence || seg.Start.Before(p.boundary) {
+	if seg.Sequence != p.sequence+1 || seg.Start.Before(p.boundary) || !seg.Open() {
 		return fmt.Errorf("segment %s at %s doesn't follow sequence %d at %s", seg.ID, seg.Start, p.sequence, p.boundary)
 	}
-	p.sequence, p.boundary = seg.Sequence, seg.Start
-	s.reach(seg.Start)
-	if seg.End.IsZero() {
-		p.open = &seg
-		return nil
+	if p.open != nil {
+		s.close(&p, seg.Start)
 	}
-	s.close(p, seg) // a closed one, as a rewritten file has them
+	p.open, p.sequence, p.boundary = &seg, seg.Sequence, seg.Start
+	s.opening++
+	s.pods[seg.PodUID] = p
+	s.reach(seg.Start)
 	return nil
 }
 
 func (s *state) stop(st stop) error {
 	p := s.pods[st.PodUID]
-	if p == nil || p.open == nil {
-		return fmt.Errorf("pod %s stops without an open segment", st.PodUID)
+	if p.open == nil || st.At.Before(p.boundary) {
+		return fmt.Errorf("pod %s stops at %s with no open segment from before", st.PodUID, st.At)
 	}
-	if st.At.Before(p.open.Start) {
-		return fmt.Errorf("segment %s ends at %s, before it started", p.open.ID, st.At)
-	}
-	seg := *p.open
-	seg.End = st.At
-	p.open = nil
-	s.close(p, seg)
+	s.close(&p, st.At)
+	s.pods[st.PodUID] = p
+	s.reach(st.At)
 	return nil
 }
 
-func (s *state) close(p *pod, seg usagev1.Segment) {
-	p.boundary = seg.End
+func (s *state) close(p *pod, at time.Time) {
+	seg := *p.open
+	seg.End = at
+	p.open, p.boundary = nil, at
 	p.unacked++
-	s.reach(seg.End)
+	s.opening--
 	s.closed = append(s.closed, seg)
 }
 
-func (s *state) ack(id usagev1.ID) {
-	if s.acked[id] {
-		return
+// settle takes acknowledged segments out; those that it doesn't know are out already.
+func (s *state) settle(ids []usagev1.ID) {
+	known := make(map[usagev1.ID]bool, len(ids))
+	for _, id := range ids {
+		known[id] = true
 	}
-	if p := s.pods[id.PodUID]; p != nil && id.Sequence <= p.sequence && (p.open == nil || p.open.Sequence != id.Sequence) {
-		s.acked[id] = true
-		if p.unacked--; p.unacked <= 0 && p.open == nil {
-			p.unacked = 0
+	s.closed = slices.DeleteFunc(s.closed, func(seg usagev1.Segment) bool {
+		if !known[seg.ID] {
+			return false
 		}
-	}
-	s.trim()
+		p := s.pods[seg.PodUID]
+		p.unacked--
+		if s.pods[seg.PodUID] = p; p.settled() {
+			s.over = append(s.over, seg.PodUID)
+		}
+		return true
+	})
 }
 
-// trim takes acknowledged segments out, once they stand in front.
-func (s *state) trim() {
-	n := 0
-	for n < len(s.closed) && s.acked[s.closed[n].ID] {
-		delete(s.acked, s.closed[n].ID)
-		n++
+// forget drops the first n pods that settle left with nothing, once the file knows it too: a pod that it
+// forgot begins again at sequence 1.
+func (s *state) forget(n int) {
+	for _, uid := range s.over[:n] {
+		if s.pods[uid].settled() { // it may have started again
+			delete(s.pods, uid)
+		}
 	}
-	s.closed = s.closed[n:]
+	s.over = s.over[n:]
 }
 
-func (s *state) pending(limit int) []usagev1.Segment {
-	var out []usagev1.Segment
-	for i := range s.closed {
-		if len(out) == limit {
-			break
-		}
-		if !s.acked[s.closed[i].ID] {
-			out = append(out, s.closed[i])
+func (p pod) settled() bool { return p.open == nil && p.unacked == 0 }
+
+// open answers the open segments, sorted by pod.
+func (s *state) open() []usagev1.Segment {
+	out := make([]usagev1.Segment, 0, s.opening)
+	for _, p := range s.pods {
+		if p.open != nil {
+			out = append(out, *p.open)
 		}
 	}
+	slices.SortFunc(out, func(a, b usagev1.Segment) int { return strings.Compare(a.PodUID, b.PodUID) })
 	return out
+}
+
+// snapshotFrame is how many records of a snapshot share a frame.
+const snapshotFrame = 1000
+
+// snapshot answers the contents of a file that makes the same state.
+func (s *state) snapshot() ([]byte, error) {
+	records := []record{{Anchor: &s.anchor}, {Alive: &s.last}}
+	for _, uid := range slices.Sorted(maps.Keys(s.pods)) {
+		p := s.pods[uid]
+		records = append(records, record{Pod: &position{PodUID: uid, Sequence: p.sequence, Boundary: p.boundary, Open: p.open}})
+	}
+	for i := range s.closed {
+		records = append(records, record{Closed: &s.closed[i]})
+	}
+	b := []byte(format)
+	for some := range slices.Chunk(records, snapshotFrame) {
+		var err error
+		if b, err = appendFrame(b, some); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
 }

@@ -1,0 +1,114 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/internal/bootclock"
+)
+
+// plan gathers the records of one frame. It sees the state as it will be with them, without touching it:
+// nobody may count what isn't on the disk.
+type plan struct {
+	state   *state // read only
+	clock   *bootclock.Clock
+	pods    map[string]pod // those that the records change
+	opening int
+	records []record
+}
+
+func newPlan(s *state, clock *bootclock.Clock) *plan {
+	return &plan{state: s, clock: clock, pods: map[string]pod{}, opening: s.opening}
+}
+
+func (p *plan) pod(uid string) pod {
+	if changed, ok := p.pods[uid]; ok {
+		return changed
+	}
+	return p.state.pods[uid]
+}
+
+func (p *plan) now() time.Time { return p.clock.Now().Truncate(time.Millisecond) }
+
+// start plans a Start. See nodelet.Journal.
+func (p *plan) start(template usagev1.Segment) error {
+	if template.PodUID == "" || template.CPUMilli < 0 || template.MemoryBytes < 0 {
+		return fmt.Errorf("segment %s: %d milli-CPU, %d bytes: %w", template.ID, template.CPUMilli, template.MemoryBytes, errSegment)
+	}
+	was := p.pod(template.PodUID)
+	if was.open != nil && sameSize(*was.open, template) {
+		return nil
+	}
+	if p.opening == 0 {
+		if next, moved := p.clock.Forward(); moved {
+			anchor := next.Anchor()
+			p.clock, p.records = next, append(p.records, record{Anchor: &anchor})
+		}
+	}
+	template.Labels = maps.Clone(template.Labels)
+	at := later(p.now(), was.boundary)
+	if was.open == nil && was.sequence > 0 && at.After(was.boundary) {
+		p.open(nothing(template), was.boundary)
+	}
+	p.open(template, at)
+	return nil
+}
+
+var errSegment = errors.New("a pod and sizes that aren't negative are required")
+
+// open plans that a segment follows all others of its pod.
+func (p *plan) open(seg usagev1.Segment, at time.Time) {
+	was := p.pod(seg.PodUID)
+	if was.open == nil {
+		p.opening++
+	}
+	seg.Sequence, seg.Start, seg.End = was.sequence+1, at, time.Time{}
+	p.pods[seg.PodUID] = pod{open: &seg, sequence: seg.Sequence, boundary: at}
+	p.records = append(p.records, record{Start: &seg})
+}
+
+// stop plans a Stop. See nodelet.Journal.
+func (p *plan) stop(podUID string, at time.Time) {
+	was := p.pod(podUID)
+	if was.open == nil {
+		return
+	}
+	end := p.now()
+	if !at.IsZero() {
+		end = p.clock.At(at).Truncate(time.Millisecond)
+	}
+	end = later(end, was.boundary)
+	was.open, was.boundary = nil, end
+	p.pods[podUID] = was
+	p.opening--
+	p.records = append(p.records, record{Stop: &stop{PodUID: podUID, At: end}})
+}
+
+// interrupt plans the end of everything that a former boot left open.
+func (p *plan) interrupt(at time.Time) {
+	for _, seg := range p.state.open() {
+		if seg.CPUMilli != 0 || seg.MemoryBytes != 0 {
+			p.open(nothing(seg), later(at, seg.Start))
+		}
+	}
+}
+
+// nothing is a segment of no size.
+func nothing(seg usagev1.Segment) usagev1.Segment {
+	seg.CPUMilli, seg.MemoryBytes = 0, 0
+	return seg
+}
+
+func sameSize(a, b usagev1.Segment) bool {
+	return a.CPUMilli == b.CPUMilli && a.MemoryBytes == b.MemoryBytes && a.ComputeClass == b.ComputeClass && a.QoS == b.QoS
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}

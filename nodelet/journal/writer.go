@@ -1,0 +1,115 @@
+package journal
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"time"
+)
+
+// write is the writer: it makes durable, in one frame, all that waits.
+func (j *Journal) write() {
+	defer close(j.done)
+	ticker := time.NewTicker(noteInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-j.wake:
+			j.serve(false)
+		case <-ticker.C:
+			j.serve(true)
+		case <-j.stop:
+			j.mu.Lock()
+			j.ended = true
+			j.mu.Unlock()
+			j.err = j.file.named(errors.Join(j.serve(true), j.file.f.Close()))
+			return
+		}
+	}
+}
+
+// serve commits the queue; note adds that time goes on. It answers the disk's error, which those who wait
+// are told; what nobody waits for is tried again with the next frame.
+func (j *Journal) serve(note bool) error {
+	j.mu.Lock()
+	waiting := j.queue
+	j.queue = nil
+	p := newPlan(j.state, j.clock)
+	for _, r := range waiting {
+		r.err = r.plan(p)
+	}
+	if note && p.opening > 0 {
+		now := p.now()
+		p.records = append(p.records, record{Alive: &now})
+	}
+	j.mu.Unlock()
+	err := j.commit(p)
+	for _, r := range waiting {
+		if r.err == nil {
+			r.err = err
+		}
+		close(r.done)
+	}
+	if err == nil {
+		j.compact()
+	}
+	return err
+}
+
+// commit makes a plan durable, and then part of the state.
+func (j *Journal) commit(p *plan) error {
+	j.mu.Lock()
+	acks, over := j.acks, len(j.state.over)
+	j.mu.Unlock()
+	records := p.records
+	if len(acks) > 0 {
+		// Behind the plan, which knows of pods that the acknowledgements let go.
+		records = append(slices.Clip(records), record{Ack: acks})
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	frame, err := appendFrame(nil, records)
+	if err == nil {
+		err = j.file.append(frame)
+	}
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, r := range p.records {
+		if err := j.state.apply(r); err != nil {
+			panic(err) // a plan follows from the state
+		}
+	}
+	j.state.forget(over)
+	j.clock, j.acks = p.clock, j.acks[len(acks):]
+	return nil
+}
+
+// compact writes the file anew when it has grown a lot. If it can't, the file serves as it is, and it is
+// tried again when that has doubled.
+func (j *Journal) compact() {
+	if j.file.size < j.compactAt {
+		return
+	}
+	j.mu.Lock()
+	kept := state{anchor: j.state.anchor, last: j.state.last, pods: maps.Clone(j.state.pods), closed: slices.Clone(j.state.closed), over: slices.Clone(j.state.over)}
+	acks, over := len(j.acks), len(j.state.over)
+	j.mu.Unlock()
+	kept.forget(over)
+	b, err := kept.snapshot()
+	if err == nil {
+		err = j.file.replace(b)
+	}
+	if err != nil {
+		j.compactAt = 2 * j.file.size
+		return
+	}
+	j.compactAt = max(j.compactFrom, 4*j.file.size)
+	j.mu.Lock()
+	j.acks = j.acks[acks:] // what was kept is without them
+	j.state.forget(over)
+	j.mu.Unlock()
+}
