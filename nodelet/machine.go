@@ -180,15 +180,23 @@ func (m *machine) assign(a Assignment) {
 		return
 	}
 	for i := range spec.InitContainers {
-		if c := m.container(spec.InitContainers[i].Name); c != nil {
-			c.spec = &spec.InitContainers[i]
-		}
+		m.respecify(&spec.InitContainers[i])
 	}
 	for i := range spec.Containers {
-		if c := m.container(spec.Containers[i].Name); c != nil {
-			c.spec = &spec.Containers[i]
-		}
+		m.respecify(&spec.Containers[i])
 	}
+}
+
+// respecify gives a container its new spec. Another image is tried at once.
+func (m *machine) respecify(spec *corev1.Container) {
+	c := m.container(spec.Name)
+	if c == nil {
+		return
+	}
+	if c.spec.Image != spec.Image {
+		c.retryAt, c.pull = time.Time{}, backoff{}
+	}
+	c.spec = spec
 }
 
 func newContainer(spec *corev1.Container, kind containerKind) *container {
