@@ -68,8 +68,8 @@ func (w *walker) walk(v reflect.Value, at *field.Path, path []string) {
 		}
 		t := v.Type()
 		for i := range t.NumField() {
-			name, options, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-			if name == "" && strings.Contains(options, "inline") {
+			name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+			if name == "" && t.Field(i).Anonymous {
 				w.walk(v.Field(i), at, path)
 				continue
 			}

@@ -195,12 +195,20 @@ type memoryLedger struct {
 	held     map[string]controlplane.Demand
 	pending  map[string]controlplane.PlaceRequest
 	wishes   map[string]controlplane.Demand
+	undo     map[string]undo
 	fail     error // what Place answers
+}
+
+// undo is what a pod had before its last resize.
+type undo struct {
+	held   controlplane.Demand
+	wish   controlplane.Demand
+	wished bool
 }
 
 func newMemoryLedger(node string, capacity controlplane.Demand) *memoryLedger {
 	return &memoryLedger{node: node, capacity: capacity, held: map[string]controlplane.Demand{},
-		pending: map[string]controlplane.PlaceRequest{}, wishes: map[string]controlplane.Demand{}}
+		pending: map[string]controlplane.PlaceRequest{}, wishes: map[string]controlplane.Demand{}, undo: map[string]undo{}}
 }
 
 func (l *memoryLedger) freeLocked(but string) controlplane.Demand {
@@ -244,6 +252,8 @@ func (l *memoryLedger) Release(uid string) {
 func (l *memoryLedger) Resize(_ context.Context, uid string, d controlplane.Demand) (controlplane.ResizeVerdict, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	wish, wished := l.wishes[uid]
+	l.undo[uid] = undo{held: l.held[uid], wish: wish, wished: wished}
 	delete(l.wishes, uid)
 	switch {
 	case !d.Fits(l.capacity):
@@ -254,6 +264,21 @@ func (l *memoryLedger) Resize(_ context.Context, uid string, d controlplane.Dema
 	}
 	l.held[uid] = d
 	return controlplane.ResizeAdmitted, nil
+}
+
+func (l *memoryLedger) Revert(uid string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before, ok := l.undo[uid]
+	if !ok {
+		return
+	}
+	delete(l.undo, uid)
+	delete(l.wishes, uid)
+	l.held[uid] = before.held
+	if before.wished {
+		l.wishes[uid] = before.wish
+	}
 }
 
 func (l *memoryLedger) holds(uid string) controlplane.Demand {
