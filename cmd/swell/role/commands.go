@@ -207,6 +207,8 @@ table, mounts, and its containerd. A swell that still runs on the data directory
 
 The data directory with the objects and the bills stays, unless --purge is given: the next "swell up"
 starts the pods that it holds anew.`,
+		Example: `  sudo swell down
+  sudo swell down --data-dir /srv/swell --purge`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if _, err := os.Stat(filepath.Join(path, "instance")); errors.Is(err, os.ErrNotExist) {
