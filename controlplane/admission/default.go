@@ -76,21 +76,9 @@ func defaultContainer(c *corev1.Container) {
 			}
 		}
 	}
+	roundUp(c.Resources.Requests)
+	roundUp(c.Resources.Limits)
 	defaultResources(&c.Resources)
-	for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-		if !hasPolicy(c.ResizePolicy, name) {
-			c.ResizePolicy = append(c.ResizePolicy, corev1.ContainerResizePolicy{ResourceName: name, RestartPolicy: corev1.NotRequired})
-		}
-	}
-}
-
-func hasPolicy(list []corev1.ContainerResizePolicy, name corev1.ResourceName) bool {
-	for _, p := range list {
-		if p.ResourceName == name {
-			return true
-		}
-	}
-	return false
 }
 
 // latest reports an image without a tag and without a digest, or with the tag latest.
@@ -100,6 +88,14 @@ func latest(image string) bool {
 	}
 	_, tag, ok := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":")
 	return !ok || tag == "latest"
+}
+
+// roundUp takes quantities to thousandths, the smallest part that anything counts in.
+func roundUp(list corev1.ResourceList) {
+	for name, q := range list {
+		q.RoundUp(resource.Milli)
+		list[name] = q
+	}
 }
 
 // defaultResources sets requests from limits, limits from requests, and both where neither is given.

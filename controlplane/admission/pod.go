@@ -47,15 +47,14 @@ func validateSpec(spec *corev1.PodSpec) field.ErrorList {
 	if len(spec.Containers) == 0 {
 		errs = append(errs, field.Required(at.Child("containers"), ""))
 	}
-	names := sets.New[string]()
-	ports := sets.New[string]()
+	in := &surroundings{spec: spec, volumes: volumes, names: sets.New[string](), hostPorts: sets.New[string]()}
 	for i := range spec.InitContainers {
 		p := at.Child("initContainers").Index(i)
-		errs = append(errs, validateContainer(&spec.InitContainers[i], volumes, names, sets.New[string](), p)...)
+		errs = append(errs, validateContainer(&spec.InitContainers[i], in, p)...)
 		errs = append(errs, onlyMain(&spec.InitContainers[i], p)...)
 	}
 	for i := range spec.Containers {
-		errs = append(errs, validateContainer(&spec.Containers[i], volumes, names, ports, at.Child("containers").Index(i))...)
+		errs = append(errs, validateContainer(&spec.Containers[i], in, at.Child("containers").Index(i))...)
 	}
 	errs = append(errs, supported(at.Child("restartPolicy"), spec.RestartPolicy, corev1.RestartPolicyAlways, corev1.RestartPolicyOnFailure, corev1.RestartPolicyNever)...)
 	errs = append(errs, supported(at.Child("dnsPolicy"), spec.DNSPolicy, corev1.DNSClusterFirst, corev1.DNSDefault, corev1.DNSNone)...)
@@ -81,13 +80,15 @@ func validateSpec(spec *corev1.PodSpec) field.ErrorList {
 	}
 	for i, a := range spec.HostAliases {
 		p := at.Child("hostAliases").Index(i)
-		if _, err := netip.ParseAddr(a.IP); err != nil {
+		if !isIP(a.IP) {
 			errs = append(errs, field.Invalid(p.Child("ip"), a.IP, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
 		}
 		for j, h := range a.Hostnames {
 			errs = append(errs, invalid(p.Child("hostnames").Index(j), h, validation.IsDNS1123Subdomain(h))...)
 		}
 	}
+	errs = append(errs, validateTolerations(spec.Tolerations, at.Child("tolerations"))...)
+	errs = append(errs, validateTotal(spec, at)...)
 	errs = append(errs, validateDNS(spec, at.Child("dnsConfig"))...)
 	return append(errs, validatePodSecurity(spec.SecurityContext, at.Child("securityContext"))...)
 }
@@ -101,6 +102,12 @@ func supported[T ~string](at *field.Path, value T, values ...T) field.ErrorList 
 		return field.ErrorList{field.NotSupported(at, value, values)}
 	}
 	return nil
+}
+
+// isIP takes no zone: it names an interface of somebody's.
+func isIP(s string) bool {
+	addr, err := netip.ParseAddr(s)
+	return err == nil && addr.Zone() == ""
 }
 
 func invalid(at *field.Path, value any, problems []string) field.ErrorList {
@@ -121,7 +128,9 @@ const (
 func validateDNS(spec *corev1.PodSpec, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	c := spec.DNSConfig
-	if spec.DNSPolicy == corev1.DNSNone && (c == nil || len(c.Nameservers) == 0) {
+	if spec.DNSPolicy == corev1.DNSNone && c == nil {
+		errs = append(errs, field.Required(at, fmt.Sprintf("must provide `dnsConfig` when `dnsPolicy` is %s", corev1.DNSNone)))
+	} else if spec.DNSPolicy == corev1.DNSNone && len(c.Nameservers) == 0 {
 		errs = append(errs, field.Required(at.Child("nameservers"), fmt.Sprintf("must provide at least one DNS nameserver when `dnsPolicy` is %s", corev1.DNSNone)))
 	}
 	if c == nil {
@@ -131,7 +140,7 @@ func validateDNS(spec *corev1.PodSpec, at *field.Path) field.ErrorList {
 		errs = append(errs, field.Invalid(at.Child("nameservers"), c.Nameservers, fmt.Sprintf("must not have more than %v nameservers", maxNameservers)))
 	}
 	for i, ns := range c.Nameservers {
-		if _, err := netip.ParseAddr(ns); err != nil {
+		if !isIP(ns) {
 			errs = append(errs, field.Invalid(at.Child("nameservers").Index(i), ns, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"))
 		}
 	}
@@ -140,7 +149,7 @@ func validateDNS(spec *corev1.PodSpec, at *field.Path) field.ErrorList {
 	}
 	for i, s := range c.Searches {
 		if s != "." {
-			errs = append(errs, invalid(at.Child("searches").Index(i), s, validation.IsDNS1123Subdomain(strings.TrimSuffix(s, ".")))...)
+			errs = append(errs, invalid(at.Child("searches").Index(i), s, validation.IsDNS1123SubdomainWithUnderscore(strings.TrimSuffix(s, ".")))...)
 		}
 	}
 	for i, o := range c.Options {
@@ -149,48 +158,4 @@ func validateDNS(spec *corev1.PodSpec, at *field.Path) field.ErrorList {
 		}
 	}
 	return errs
-}
-
-// safeSysctls are those that act within the pod's own namespaces, as in Kubernetes.
-var safeSysctls = sets.New("kernel.shm_rmid_forced", "net.ipv4.ip_local_port_range", "net.ipv4.tcp_syncookies",
-	"net.ipv4.ping_group_range", "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ip_local_reserved_ports",
-	"net.ipv4.tcp_keepalive_time", "net.ipv4.tcp_fin_timeout", "net.ipv4.tcp_keepalive_intvl", "net.ipv4.tcp_keepalive_probes",
-	"net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem")
-
-func validatePodSecurity(sc *corev1.PodSecurityContext, at *field.Path) field.ErrorList {
-	if sc == nil {
-		return nil
-	}
-	errs := ids(at, map[string]*int64{"runAsUser": sc.RunAsUser, "runAsGroup": sc.RunAsGroup, "fsGroup": sc.FSGroup})
-	for i, g := range sc.SupplementalGroups {
-		errs = append(errs, ids(at, map[string]*int64{fmt.Sprintf("supplementalGroups[%d]", i): &g})...)
-	}
-	for i, s := range sc.Sysctls {
-		if p := at.Child("sysctls").Index(i).Child("name"); s.Name == "" {
-			errs = append(errs, field.Required(p, ""))
-		} else if !safeSysctls.Has(s.Name) {
-			errs = append(errs, field.NotSupported(p, s.Name, sets.List(safeSysctls)))
-		}
-	}
-	if p := sc.FSGroupChangePolicy; p != nil {
-		errs = append(errs, supported(at.Child("fsGroupChangePolicy"), *p, corev1.FSGroupChangeAlways, corev1.FSGroupChangeOnRootMismatch)...)
-	}
-	return append(errs, seccomp(sc.SeccompProfile, at)...)
-}
-
-func ids(at *field.Path, values map[string]*int64) field.ErrorList {
-	var errs field.ErrorList
-	for name, id := range values {
-		if id != nil && (*id < 0 || *id > 1<<31-1) {
-			errs = append(errs, field.Invalid(at.Child(name), *id, validation.InclusiveRangeError(0, 1<<31-1)))
-		}
-	}
-	return errs
-}
-
-func seccomp(p *corev1.SeccompProfile, at *field.Path) field.ErrorList {
-	if p == nil {
-		return nil
-	}
-	return supported(at.Child("seccompProfile", "type"), p.Type, corev1.SeccompProfileTypeRuntimeDefault, corev1.SeccompProfileTypeUnconfined)
 }

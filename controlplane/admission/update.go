@@ -2,17 +2,21 @@ package admission
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"swell.dev/swell/api/v1alpha1"
 )
 
-// ValidatePodUpdate answers what is wrong with an update of a pod. Its spec may not change, but for a
-// deadline that becomes shorter and tolerations that are added.
+// ValidatePodUpdate answers what is wrong with an update of a pod. Its spec may not change, but for images, a
+// deadline that becomes shorter and tolerations that are added. What doesn't change isn't judged again: a
+// pod that was let in can be labelled and let go by whatever rules hold today.
 func ValidatePodUpdate(next, old *corev1.Pod) field.ErrorList {
 	errs := apivalidation.ValidateObjectMetaUpdate(&next.ObjectMeta, &old.ObjectMeta, field.NewPath("metadata"))
 	errs = append(errs, validateMeta(next)...)
@@ -24,43 +28,70 @@ func ValidatePodUpdate(next, old *corev1.Pod) field.ErrorList {
 			errs = append(errs, field.Forbidden(field.NewPath("metadata", "annotations").Key(key), "a running pod's class and quality of service can't change"))
 		}
 	}
+	return append(errs, validateSpecUpdate(&next.Spec, &old.Spec)...)
+}
+
+// validateSpecUpdate checks what may change, takes it back, and holds the rest to be the same.
+func validateSpecUpdate(next, old *corev1.PodSpec) field.ErrorList {
 	at := field.NewPath("spec")
-	if len(next.Spec.Containers) != len(old.Spec.Containers) {
-		return append(errs, field.Forbidden(at.Child("containers"), "pod updates may not add or remove containers"))
+	same := next.DeepCopy()
+	errs, ok := validateContainerUpdates(same.Containers, old.Containers, at.Child("containers"))
+	if !ok {
+		return errs
 	}
-	same := next.Spec.DeepCopy()
-	if d, was := next.Spec.ActiveDeadlineSeconds, old.Spec.ActiveDeadlineSeconds; d != nil && (was == nil || *d <= *was) {
-		if *d < 1 {
-			errs = append(errs, field.Invalid(at.Child("activeDeadlineSeconds"), *d, "must be greater than 0"))
-		}
-		same.ActiveDeadlineSeconds = was
+	initErrs, ok := validateContainerUpdates(same.InitContainers, old.InitContainers, at.Child("initContainers"))
+	if errs = append(errs, initErrs...); !ok {
+		return errs
 	}
-	if tolerationsAdded(next.Spec.Tolerations, old.Spec.Tolerations) {
-		same.Tolerations = old.Spec.Tolerations
+	same.ActiveDeadlineSeconds = old.ActiveDeadlineSeconds
+	switch d, was, p := next.ActiveDeadlineSeconds, old.ActiveDeadlineSeconds, at.Child("activeDeadlineSeconds"); {
+	case d == nil && was != nil:
+		errs = append(errs, field.Invalid(p, nil, "must not update from a positive integer to nil value"))
+	case d == nil:
+	case *d < 1 || *d > 1<<31-1:
+		errs = append(errs, field.Invalid(p, *d, validation.InclusiveRangeError(1, 1<<31-1)))
+	case was != nil && *d > *was:
+		errs = append(errs, field.Invalid(p, *d, "must be less than or equal to previous value"))
 	}
-	for i := range same.Containers {
-		if same.Containers[i].Image != old.Spec.Containers[i].Image {
-			errs = append(errs, field.Forbidden(at.Child("containers").Index(i).Child("image"), "Swell does not change the image of a running pod: create a new one"))
-			same.Containers[i].Image = old.Spec.Containers[i].Image
-		}
-		if !equality.Semantic.DeepEqual(same.Containers[i].Resources, old.Spec.Containers[i].Resources) {
-			errs = append(errs, field.Forbidden(at.Child("containers").Index(i).Child("resources"), "pod resources change by the resize subresource only"))
-			same.Containers[i].Resources = old.Spec.Containers[i].Resources
-		}
+	same.Tolerations = old.Tolerations
+	if !tolerationsKept(next.Tolerations, old.Tolerations) {
+		errs = append(errs, field.Forbidden(at.Child("tolerations"), "existing toleration can not be modified except its tolerationSeconds"))
+	} else if !equality.Semantic.DeepEqual(next.Tolerations, old.Tolerations) {
+		errs = append(errs, validateTolerations(next.Tolerations, at.Child("tolerations"))...)
 	}
-	if !equality.Semantic.DeepEqual(*same, old.Spec) {
-		errs = append(errs, field.Forbidden(at, "pod updates may not change fields other than `spec.activeDeadlineSeconds` and `spec.tolerations` (only additions to existing tolerations)"))
+	if !equality.Semantic.DeepEqual(same, old) {
+		errs = append(errs, field.Forbidden(at, "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations)"))
 	}
 	return errs
 }
 
-func tolerationsAdded(next, old []corev1.Toleration) bool {
-	for _, o := range old {
-		found := false
-		for _, n := range next {
-			found = found || equality.Semantic.DeepEqual(o, n)
+// validateContainerUpdates takes allowed changes back in next. It reports false where the lists can't be
+// compared.
+func validateContainerUpdates(next, old []corev1.Container, at *field.Path) (errs field.ErrorList, ok bool) {
+	if len(next) != len(old) {
+		return field.ErrorList{field.Forbidden(at, "pod updates may not add or remove containers")}, false
+	}
+	for i := range next {
+		n, o, at := &next[i], &old[i], at.Index(i)
+		if n.Image != o.Image {
+			errs = append(errs, validateImage(n.Image, at.Child("image"))...)
+			n.Image = o.Image
 		}
-		if !found {
+		if !equality.Semantic.DeepEqual(n.Resources, o.Resources) {
+			errs = append(errs, field.Forbidden(at.Child("resources"), "pod resources change by the resize subresource only"))
+			n.Resources = o.Resources
+		}
+	}
+	return errs, true
+}
+
+// tolerationsKept reports that none of the old ones is missing; how long one lasts may change.
+func tolerationsKept(next, old []corev1.Toleration) bool {
+	for _, o := range old {
+		if !slices.ContainsFunc(next, func(n corev1.Toleration) bool {
+			n.TolerationSeconds = o.TolerationSeconds
+			return equality.Semantic.DeepEqual(o, n)
+		}) {
 			return false
 		}
 	}
@@ -72,14 +103,23 @@ func tolerationsAdded(next, old []corev1.Toleration) bool {
 func ValidateResize(next, old *corev1.Pod) field.ErrorList {
 	at := field.NewPath("spec", "containers")
 	if len(next.Spec.Containers) != len(old.Spec.Containers) {
-		return field.ErrorList{field.Forbidden(at, "containers may not be added or removed by a resize")}
+		return field.ErrorList{field.Forbidden(at, "containers may not be added or removed on resize")}
 	}
-	var errs field.ErrorList
+	errs := validateTotal(&next.Spec, field.NewPath("spec"))
+	for _, s := range old.Status.ContainerStatuses {
+		if s.State.Running != nil && s.Resources == nil {
+			errs = append(errs, field.Forbidden(field.NewPath("spec"), "Pod running on node without support for resize"))
+			break
+		}
+	}
 	for i := range next.Spec.Containers {
 		n, o, at := &next.Spec.Containers[i], &old.Spec.Containers[i], at.Index(i)
 		if n.Name != o.Name {
-			errs = append(errs, field.Forbidden(at.Child("name"), "containers may not be renamed or reordered by a resize"))
+			errs = append(errs, field.Forbidden(at.Child("name"), "containers may not be renamed or reordered on resize"))
 			continue
+		}
+		if !equality.Semantic.DeepEqual(n.ResizePolicy, o.ResizePolicy) {
+			errs = append(errs, field.Forbidden(at.Child("resizePolicy"), "may not be changed"))
 		}
 		if equality.Semantic.DeepEqual(n.Resources, o.Resources) {
 			continue
@@ -88,9 +128,6 @@ func ValidateResize(next, old *corev1.Pod) field.ErrorList {
 		errs = append(errs, validateResources(&n.Resources, at)...)
 		errs = append(errs, kept(n.Resources.Requests, o.Resources.Requests, at.Child("requests"))...)
 		errs = append(errs, kept(n.Resources.Limits, o.Resources.Limits, at.Child("limits"))...)
-		if !equality.Semantic.DeepEqual(n.ResizePolicy, o.ResizePolicy) {
-			errs = append(errs, field.Forbidden(field.NewPath("spec", "containers").Index(i).Child("resizePolicy"), "may not be changed"))
-		}
 		if old.Spec.RestartPolicy == corev1.RestartPolicyNever {
 			for _, p := range o.ResizePolicy {
 				if p.RestartPolicy == corev1.RestartContainer && changes(n, o, p.ResourceName) {
@@ -105,7 +142,7 @@ func ValidateResize(next, old *corev1.Pod) field.ErrorList {
 // kept refuses to take a request or a limit away.
 func kept(next, old corev1.ResourceList, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
-	for name := range old {
+	for _, name := range slices.Sorted(maps.Keys(old)) {
 		if _, ok := next[name]; !ok {
 			errs = append(errs, field.Forbidden(at, fmt.Sprintf("resource %s cannot be removed", name)))
 		}

@@ -1,6 +1,9 @@
 package admission
 
 import (
+	"path"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -56,18 +59,47 @@ func validateSource(v *corev1.Volume, at *field.Path) field.ErrorList {
 		n++
 		at := at.Child("projected")
 		errs = append(errs, mode(s.DefaultMode, at.Child("defaultMode"))...)
+		taken := sets.New[string]()
+		once := func(file string) {
+			if file = path.Clean(file); taken.Has(file) {
+				errs = append(errs, field.Invalid(at, file, "conflicting duplicate paths"))
+			}
+			taken.Insert(file)
+		}
 		for i := range s.Sources {
 			p, at := &s.Sources[i], at.Child("sources").Index(i)
+			kinds := 0
+			for _, set := range []bool{p.ConfigMap != nil, p.Secret != nil, p.DownwardAPI != nil,
+				p.ServiceAccountToken != nil, p.ClusterTrustBundle != nil, p.PodCertificate != nil} {
+				if set {
+					kinds++
+				}
+			}
+			switch {
+			case kinds == 0:
+				errs = append(errs, field.Required(at, "must specify a source"))
+			case kinds > 1:
+				errs = append(errs, field.Forbidden(at, "may not specify more than 1 source"))
+			}
 			if p.ConfigMap != nil {
 				errs = append(errs, named(p.ConfigMap.Name, at.Child("configMap", "name"))...)
 				errs = append(errs, validateFiles(nil, p.ConfigMap.Items, at.Child("configMap"))...)
+				for _, item := range p.ConfigMap.Items {
+					once(item.Path)
+				}
 			}
 			if p.Secret != nil {
 				errs = append(errs, named(p.Secret.Name, at.Child("secret", "name"))...)
 				errs = append(errs, validateFiles(nil, p.Secret.Items, at.Child("secret"))...)
+				for _, item := range p.Secret.Items {
+					once(item.Path)
+				}
 			}
 			if p.DownwardAPI != nil {
 				errs = append(errs, validateDownward(p.DownwardAPI.Items, at.Child("downwardAPI", "items"))...)
+				for _, item := range p.DownwardAPI.Items {
+					once(item.Path)
+				}
 			}
 		}
 	}
@@ -84,6 +116,15 @@ func named(name string, at *field.Path) field.ErrorList {
 	return nil
 }
 
+// filePath is a file's place in a volume. Names that begin with two dots are the nodelet's own there.
+func filePath(p string, at *field.Path) field.ErrorList {
+	errs := localPath(p, at)
+	if len(errs) == 0 && strings.HasPrefix(p, "..") {
+		errs = append(errs, field.Invalid(at, p, "must not start with '..'"))
+	}
+	return errs
+}
+
 func mode(m *int32, at *field.Path) field.ErrorList {
 	if m != nil && (*m < 0 || *m > 0o777) {
 		return field.ErrorList{field.Invalid(at, *m, "must be a number between 0 and 0777 (octal), both inclusive")}
@@ -97,7 +138,7 @@ func validateFiles(defaultMode *int32, items []corev1.KeyToPath, at *field.Path)
 		at := at.Child("items").Index(i)
 		errs = append(errs, named(items[i].Key, at.Child("key"))...)
 		errs = append(errs, named(items[i].Path, at.Child("path"))...)
-		errs = append(errs, localPath(items[i].Path, at.Child("path"))...)
+		errs = append(errs, filePath(items[i].Path, at.Child("path"))...)
 		errs = append(errs, mode(items[i].Mode, at.Child("mode"))...)
 	}
 	return errs
@@ -108,7 +149,7 @@ func validateDownward(items []corev1.DownwardAPIVolumeFile, at *field.Path) fiel
 	for i := range items {
 		f, at := &items[i], at.Index(i)
 		errs = append(errs, named(f.Path, at.Child("path"))...)
-		errs = append(errs, localPath(f.Path, at.Child("path"))...)
+		errs = append(errs, filePath(f.Path, at.Child("path"))...)
 		errs = append(errs, mode(f.Mode, at.Child("mode"))...)
 		switch {
 		case f.FieldRef != nil && f.ResourceFieldRef != nil:
