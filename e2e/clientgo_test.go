@@ -69,7 +69,9 @@ func TestInformer(t *testing.T) {
 // TestBadInput sends what is wrong and expects what Kubernetes answers.
 func TestBadInput(t *testing.T) {
 	ns := namespace(t)
-	pods := func() restRequest { return restRequest{client.CoreV1().RESTClient().Post().Namespace(ns).Resource("pods")} }
+	pods := func() restRequest {
+		return restRequest{client.CoreV1().RESTClient().Post().Namespace(ns).Resource("pods")}
+	}
 	head := `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":`
 	for _, c := range []struct {
 		name, body string

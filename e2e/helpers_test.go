@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 
 	"swell.dev/swell/internal/instance"
@@ -79,6 +80,9 @@ func awaitPod(ctx context.Context, client kubernetes.Interface, namespace, name 
 			if !ok {
 				break // the watch ended with a Status; begin again
 			}
+			if ev.Type == watch.Deleted {
+				break // the next get says NotFound, or finds another pod of that name
+			}
 			if last = pod; wanted(pod) {
 				w.Stop()
 				return pod, nil
@@ -97,8 +101,7 @@ func awaitGone(t *testing.T, client kubernetes.Interface, namespace, name string
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	_, err := awaitPod(ctx, client, namespace, name, func(*corev1.Pod) bool { return false })
-	if !apierrors.IsNotFound(err) && !(err == nil) {
-		// The watch ends by DELETED, after which the next get says NotFound.
+	if !apierrors.IsNotFound(err) {
 		t.Fatalf("pod %s/%s isn't gone: %v", namespace, name, err)
 	}
 }

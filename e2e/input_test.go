@@ -22,7 +22,9 @@ func (r restRequest) create(ctx context.Context, body string) error {
 
 func asStatus(err error, status *apierrors.APIStatus) bool { return errors.As(err, status) }
 
-func contains(s, part string) bool { return strings.Contains(strings.ToLower(s), strings.ToLower(part)) }
+func contains(s, part string) bool {
+	return strings.Contains(strings.ToLower(s), strings.ToLower(part))
+}
 
 // emptyRegistry is a registry on loopback that has no image.
 func emptyRegistry(t *testing.T) string {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -51,6 +52,16 @@ func newInstance(t *testing.T, args ...string) (*instance.Instance, *kubernetes.
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
+		if t.Failed() {
+			if out, err := runSwell(ctx, in, "nodes"); err == nil {
+				t.Logf("nodes:\n%s", out)
+			}
+			events, _ := command(ctx, in, "kubectl", "get", "events", "-A").CombinedOutput()
+			t.Logf("events:\n%s", events[max(0, len(events)-8<<10):])
+			if log, err := os.ReadFile(filepath.Join(filepath.Dir(in.Kubeconfig()), "swell.log")); err == nil {
+				t.Logf("swell.log ends with:\n%s", log[max(0, len(log)-8<<10):])
+			}
+		}
 		if err := in.Down(ctx); err != nil {
 			t.Error(err)
 		}

@@ -273,6 +273,7 @@ func (m *machine) decideMeter() {
 func (m *machine) meteredDone(in inMetered) {
 	m.metering = false
 	if in.Err != nil {
+		m.event(corev1.EventTypeWarning, "FailedMetering", in.Err.Error(), nil)
 		m.meterRetry.fail(m.now, retryLimit)
 		return
 	}
@@ -313,6 +314,7 @@ func (m *machine) decideTearDown() {
 func (m *machine) tornDownDone(in inTornDown) {
 	m.tearing = false
 	if in.Err != nil {
+		m.event(corev1.EventTypeWarning, "FailedKillPod", "error killing pod: "+in.Err.Error(), nil)
 		m.tearRetry.fail(m.now, retryLimit)
 		return
 	}

@@ -2,10 +2,10 @@ package ociimage
 
 import (
 	"debug/elf"
+	"errors"
 	"fmt"
-	"maps"
+	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 )
@@ -14,87 +14,101 @@ import (
 // programs, their ELF interpreter and their shared libraries.
 func Programs(paths ...string) (map[string]string, error) {
 	files := map[string]string{}
-	for len(paths) > 0 {
-		p := paths[0]
-		paths = paths[1:]
-		if _, ok := files[p]; ok {
-			continue
-		}
-		files[p] = p
-		needs, err := needed(p)
-		if err != nil {
+	for _, p := range paths {
+		if err := addProgram(files, "", p, p); err != nil {
 			return nil, fmt.Errorf("program %s: %w", p, err)
 		}
-		paths = append(paths, needs...)
 	}
 	return files, nil
 }
 
-// Package answers the files of an installed Debian package, documentation left out, together with what
-// its programs need.
-func Package(name string) (map[string]string, error) {
-	out, err := exec.Command("dpkg-query", "-L", name).Output()
-	if err != nil {
-		return nil, fmt.Errorf("package %s: %w; install it with apt-get", name, err)
-	}
+// Tree answers the files below a folder in which Debian packages were unpacked, documentation left out,
+// together with what their programs need of this host.
+func Tree(root string) (map[string]string, error) {
 	files := map[string]string{}
-	for p := range strings.Lines(string(out)) {
-		p = strings.TrimSpace(p)
-		info, err := os.Stat(p)
-		if err != nil || !info.Mode().IsRegular() || strings.HasPrefix(p, "/usr/share/doc/") || strings.HasPrefix(p, "/usr/share/man/") {
-			continue
+	err := filepath.WalkDir(root, func(from string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
 		}
-		files[p] = p
+		name := strings.TrimPrefix(from, root)
+		if strings.HasPrefix(name, "/usr/share/doc/") || strings.HasPrefix(name, "/usr/share/man/") {
+			return nil
+		}
+		info, err := os.Stat(from)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a link to what another package has
+		}
+		if err != nil || !info.Mode().IsRegular() {
+			return err
+		}
 		if info.Mode()&0o111 == 0 {
-			continue
+			files[name] = from
+			return nil
 		}
-		needs, err := Programs(p)
-		if err != nil {
-			return nil, fmt.Errorf("package %s: %w", name, err)
-		}
-		maps.Copy(files, needs)
+		return addProgram(files, root, name, from)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("packages in %s: %w", root, err)
 	}
 	return files, nil
+}
+
+// addProgram adds a file under a name, and what it needs: from root where that has it, or else the host's.
+func addProgram(files map[string]string, root, name, from string) error {
+	if _, ok := files[name]; ok {
+		return nil
+	}
+	files[name] = from
+	interpreter, libs, err := needed(from)
+	if err != nil {
+		return err
+	}
+	if interpreter != "" {
+		if err := addProgram(files, root, interpreter, interpreter); err != nil {
+			return err
+		}
+	}
+	for _, lib := range libs {
+		at, in, err := library(root, lib)
+		if err != nil {
+			return err
+		}
+		if err := addProgram(files, root, at, in+at); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // needed answers the interpreter and the libraries that an ELF file names; none for any other file.
-func needed(p string) ([]string, error) {
+func needed(p string) (interpreter string, libs []string, err error) {
 	f, err := elf.Open(p)
 	if err != nil {
 		if _, ok := err.(*elf.FormatError); ok {
-			return nil, nil
+			return "", nil, nil
 		}
-		return nil, err
+		return "", nil, err
 	}
 	defer f.Close() //nolint:errcheck // it was only read
-	var needs []string
 	if s := f.Section(".interp"); s != nil {
 		b, err := s.Data()
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
-		needs = append(needs, strings.TrimRight(string(b), "\x00"))
+		interpreter = strings.TrimRight(string(b), "\x00")
 	}
-	libs, err := f.ImportedLibraries()
-	if err != nil {
-		return nil, err
-	}
-	for _, lib := range libs {
-		at, err := library(lib)
-		if err != nil {
-			return nil, err
-		}
-		needs = append(needs, at)
-	}
-	return needs, nil
+	libs, err = f.ImportedLibraries()
+	return interpreter, libs, err
 }
 
-// library finds a shared library where Debian's loader looks.
-func library(name string) (string, error) {
-	for _, pattern := range []string{"/lib/*-linux-gnu*/", "/usr/lib/*-linux-gnu*/", "/lib64/", "/lib/", "/usr/lib/"} {
-		if found, _ := filepath.Glob(pattern + name); len(found) > 0 {
-			return found[0], nil
+// library finds a shared library where Debian's loader looks: below root, or else on this host.
+func library(root, name string) (at, in string, err error) {
+	for _, in := range []string{root, ""} {
+		for _, pattern := range []string{"/lib/*-linux-gnu*/", "/usr/lib/*-linux-gnu*/", "/lib64/", "/lib/", "/usr/lib/"} {
+			if found, _ := filepath.Glob(in + pattern + name); len(found) > 0 {
+				return strings.TrimPrefix(found[0], in), in, nil
+			}
 		}
 	}
-	return "", fmt.Errorf("library %s: not on this host", name)
+	return "", "", fmt.Errorf("library %s: not on this host", name)
 }

@@ -13,6 +13,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/containerd/containerd/v2/client"
+
 	"swell.dev/swell/nodelet"
 	"swell.dev/swell/nodelet/runtimetest"
 )
@@ -195,6 +197,41 @@ func TestInterruptedCreate(t *testing.T) {
 	}
 	if s := h.State(t, c.ID); s.State != nodelet.StateRunning {
 		t.Errorf("it is listed as %+v", s)
+	}
+}
+
+// TestInterruptedSnapshot finds what is left where a nodelet was killed between snapshot and container.
+func TestInterruptedSnapshot(t *testing.T) {
+	h := open(t)
+	c := h.Container(t, "sleep", "100000")
+	if err := h.Runtime.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	r := h.Runtime.(*Runtime)
+	ctx := r.in(t.Context())
+	container, err := r.client.LoadContainer(ctx, c.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	task, err := container.Task(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := task.Delete(ctx, client.WithProcessKill); err != nil {
+		t.Fatal(err)
+	}
+	if err := container.Delete(ctx); err != nil { // the snapshot stays
+		t.Fatal(err)
+	}
+	h.Runtime = h.Reopen(t)
+	if err := h.Runtime.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := h.Runtime.Start(t.Context(), c.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Runtime.Create(t.Context(), c); !errors.Is(err, nodelet.ErrAlreadyExists) {
+		t.Errorf("made again: %v", err)
 	}
 }
 

@@ -61,21 +61,39 @@ func (r *Runtime) create(ctx context.Context, c nodelet.Container) (made bool, e
 	if d := image.Target().Digest.String(); c.Image.Digest != "" && d != c.Image.Digest {
 		return false, fmt.Errorf("%w: image %s: is now %s, not %s", nodelet.ErrCreate, c.Image.Ref, d, c.Image.Digest)
 	}
-	container, err := r.client.NewContainer(ctx, c.ID,
+	container, err := r.newContainer(ctx, c, image)
+	if errdefs.IsAlreadyExists(err) {
+		if _, missing := r.client.ContainerService().Get(ctx, c.ID); !errdefs.IsNotFound(missing) {
+			return false, classed(err, nodelet.ErrCreate)
+		}
+		// It is the snapshot that is there: whoever made it was killed before it made the container.
+		if err = r.removeSnapshot(ctx, c.ID); err == nil {
+			container, err = r.newContainer(ctx, c, image)
+		}
+	}
+	if err != nil {
+		if !errdefs.IsAlreadyExists(err) {
+			// A snapshot without its container would make the name taken for good.
+			err = errors.Join(err, r.removeSnapshot(ctx, c.ID))
+		}
+		return false, classed(err, nodelet.ErrCreate)
+	}
+	return true, r.newTask(ctx, container, c.LogPath)
+}
+
+// newContainer makes the snapshot and then the record.
+func (r *Runtime) newContainer(ctx context.Context, c nodelet.Container, image client.Image) (client.Container, error) {
+	return r.client.NewContainer(ctx, c.ID,
 		client.WithSnapshotter(r.cfg.Snapshotter),
 		client.WithNewSnapshot(c.ID, image),
 		client.WithContainerLabels(labelsOf(c)),
 		client.WithRuntime(runcRuntime, &options.Options{BinaryName: r.cfg.Runc, Root: r.cfg.RuncRoot}),
 		r.withSpec(c, image),
 	)
-	if err != nil {
-		if !errdefs.IsAlreadyExists(err) {
-			// A snapshot without its container would make the name taken for good.
-			err = errors.Join(err, ignoreNotFound(r.client.SnapshotService(r.cfg.Snapshotter).Remove(ctx, c.ID)))
-		}
-		return false, classed(err, nodelet.ErrCreate)
-	}
-	return true, r.newTask(ctx, container, c.LogPath)
+}
+
+func (r *Runtime) removeSnapshot(ctx context.Context, id string) error {
+	return ignoreNotFound(r.client.SnapshotService(r.cfg.Snapshotter).Remove(ctx, id))
 }
 
 // withSpec builds the spec once the snapshot, and with it the image's accounts, can be read.

@@ -36,10 +36,10 @@ type Host struct {
 }
 
 type container struct {
-	spec    nodelet.Container
-	state   nodelet.ContainerState
-	script  Script
-	timer   *time.Timer
+	spec   nodelet.Container
+	state  nodelet.ContainerState
+	script Script
+	timer  *time.Timer
 }
 
 // NewHost makes an empty host.
