@@ -21,7 +21,13 @@ type recorder struct{ store store }
 
 func newRecorder(s store) *recorder { return &recorder{store: s} }
 
-func (r *recorder) record(ctx context.Context, pod *corev1.Pod, node string, in []*nodev1.Event) {
+// Who observed what an event tells.
+const (
+	byNodelet      = "nodelet"
+	byControlPlane = "controlplane"
+)
+
+func (r *recorder) record(ctx context.Context, pod *corev1.Pod, component, node string, in []*nodev1.Event) {
 	for _, e := range in {
 		h := fnv.New64a()
 		fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s\x00%s", pod.UID, e.Type, e.Reason, e.Message, e.FieldPath)
@@ -45,8 +51,8 @@ func (r *recorder) record(ctx context.Context, pod *corev1.Pod, node string, in 
 				},
 				Type: e.Type, Reason: e.Reason, Message: e.Message, Count: 1,
 				FirstTimestamp: at, LastTimestamp: at,
-				Source:              corev1.EventSource{Component: "nodelet", Host: node},
-				ReportingController: "swell.dev/nodelet", ReportingInstance: node,
+				Source:              corev1.EventSource{Component: component, Host: node},
+				ReportingController: "swell.dev/" + component, ReportingInstance: node,
 			}, nil
 		}})
 	}

@@ -44,8 +44,13 @@ type Config struct {
 	// Redeem takes a one-time token; Sign answers a certificate for a node's own name.
 	Redeem func(token string) error
 	Sign   func(csrDER []byte, node string) (certPEM, caPEM []byte, err error)
-	Log    *slog.Logger
+	// Silence is how long a nodelet may say nothing before it counts as gone, and how long after its last
+	// word its pods count as ready. Default 40 s, four heartbeats.
+	Silence time.Duration
+	Log     *slog.Logger
 }
+
+const defaultSilence = 40 * time.Second
 
 // Hub serves the Fleet protocol and knows who is connected.
 type Hub struct {
@@ -53,10 +58,13 @@ type Hub struct {
 	cfg    Config
 	events *recorder
 	loaded chan struct{} // closed when the index holds every pod
+	closed chan struct{} // closed when Run ends
 	wg     sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
+	shut     bool       // no more sessions are let in
 	sessions map[string]*session
+	lost     map[string]time.Time // nodes without a session, and when their pods stop counting as ready
 	pods     *podIndex
 	streams  map[string]*relay // awaited or running, by id
 	usage    map[string]*nodev1.PodUsage
@@ -67,6 +75,9 @@ func New(cfg Config) (*Hub, error) {
 	if cfg.Store == nil || cfg.Ledger == nil || cfg.Scheduler == nil || cfg.Redeem == nil || cfg.Sign == nil {
 		return nil, errors.New("nodes: store, ledger, scheduler, redeem and sign are required")
 	}
+	if cfg.Silence <= 0 {
+		cfg.Silence = defaultSilence
+	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
@@ -74,6 +85,8 @@ func New(cfg Config) (*Hub, error) {
 		cfg:      cfg,
 		events:   newRecorder(cfg.Store),
 		loaded:   make(chan struct{}),
+		closed:   make(chan struct{}),
+		lost:     map[string]time.Time{},
 		sessions: map[string]*session{},
 		pods:     newPodIndex(),
 		streams:  map[string]*relay{},
@@ -81,24 +94,37 @@ func New(cfg Config) (*Hub, error) {
 	}, nil
 }
 
-// Run follows the store and marks pods for the sessions of their nodes, until ctx ends.
-// It is called once.
+// Run follows the store and marks pods for the sessions of their nodes, until ctx ends; with it all
+// sessions do. It is called once.
 func (h *Hub) Run(ctx context.Context) error {
-	first := true
+	defer h.close()
 	for {
-		err := h.follow(ctx, first)
+		err := h.follow(ctx)
 		if ctx.Err() != nil {
-			h.wg.Wait()
 			return nil
 		}
 		if !errors.Is(err, controlplane.ErrExpired) {
 			return fmt.Errorf("nodes: %w", err)
 		}
-		first = false // fell behind: list again
+		// It fell behind: list again.
 	}
 }
 
-func (h *Hub) follow(ctx context.Context, first bool) error {
+var errClosed = fmt.Errorf("this control plane stops: %w", controlplane.ErrUnavailable)
+
+// close ends the sessions and waits for their goroutines.
+func (h *Hub) close() {
+	h.mu.Lock()
+	h.shut = true
+	for _, s := range h.sessions {
+		s.cancel(errClosed)
+	}
+	h.mu.Unlock()
+	close(h.closed)
+	h.wg.Wait()
+}
+
+func (h *Hub) follow(ctx context.Context) error {
 	// What pods refer to is followed from before the pods are listed, so that no change falls between.
 	refs := make([]*controlplane.Subscription, 0, 2)
 	for _, resource := range []string{"configmaps", "secrets"} {
@@ -122,18 +148,29 @@ func (h *Hub) follow(ctx context.Context, first bool) error {
 	for _, o := range pods {
 		h.pods.put(o.(*corev1.Pod))
 	}
+	for uid := range h.usage {
+		if _, ok := h.pods.uids[uid]; !ok {
+			delete(h.usage, uid)
+		}
+	}
 	for _, s := range h.sessions {
 		s.resync()
 	}
 	h.mu.Unlock()
-	if first {
+	select {
+	case <-h.loaded:
+	default:
 		close(h.loaded)
 	}
 
+	overdue := time.NewTicker(max(h.cfg.Silence/8, time.Millisecond))
+	defer overdue.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case now := <-overdue.C:
+			h.podsLost(ctx, now)
 		case ev, ok := <-sub.Events:
 			if !ok {
 				return orExpired(sub.Err())
@@ -189,6 +226,7 @@ func concernsNode(ev controlplane.Event) bool {
 		was.Spec.NodeName != is.Spec.NodeName ||
 		!was.DeletionTimestamp.Equal(is.DeletionTimestamp) ||
 		gracePeriod(was) != gracePeriod(is) ||
+		len(was.Finalizers) > 0 && len(is.Finalizers) == 0 || // told again that it is finished, it goes
 		!equalMaps(was.Labels, is.Labels) ||
 		!equalMaps(was.Annotations, is.Annotations)
 }

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -59,15 +60,20 @@ func (h *Hub) nodeConnected(ctx context.Context, described *corev1.Node) error {
 	return nil
 }
 
-// nodeLost marks a node whose session ended. Its pods stay as they were last seen: they run without us.
+// nodeLost marks a node whose session ended, so that nothing more is placed on it. Its pods stay as they
+// were last seen: they run without us, and the nodelet may be back in a moment. See podsLost.
 func (h *Hub) nodeLost(name string) {
 	o, err := h.cfg.Store.Observe(nodeKey(name), func(current controlplane.Object) controlplane.Object {
 		n := current.(*corev1.Node).DeepCopy()
 		setReady(&n.Status, corev1.ConditionUnknown, "NodeStatusUnknown", "the nodelet is not connected")
 		return n
 	})
-	if err != nil {
+	if errors.Is(err, controlplane.ErrNotFound) {
 		h.cfg.Scheduler.RemoveNode(name) // the node was deleted
+		return
+	}
+	if err != nil {
+		h.cfg.Log.Error("node not marked as lost", "node", name, "cause", err)
 		return
 	}
 	h.cfg.Scheduler.SetNode(SchedulerNode(o.(*corev1.Node)))

@@ -3,10 +3,11 @@ package nodes
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 
@@ -23,35 +24,54 @@ func (h *Hub) reports(ctx context.Context, s *session, in []*nodev1.PodReport) e
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(commitsAtOnce)
 	for _, r := range in {
-		var st corev1.PodStatus
-		if err := st.Unmarshal(r.Status); err != nil {
-			return fmt.Errorf("report of pod %s/%s: status: %w", r.Namespace, r.Name, err)
-		}
-		key := podKey(r.Namespace, r.Name)
-		o, ok := h.cfg.Store.Get(key)
-		if !ok || string(o.GetUID()) != r.Uid || o.(*corev1.Pod).Spec.NodeName != s.node {
-			if !r.Finished {
-				s.mark(r.Uid, key) // answered with Remove
-			}
-			continue
-		}
-		pod := o.(*corev1.Pod)
-		h.events.record(ctx, pod, s.node, r.Events)
-		if d, ok := actuated(&st); ok {
-			h.cfg.Scheduler.Actuated(r.Uid, d)
-		}
-		if terminal(&st) || (r.Finished && pod.DeletionTimestamp != nil) {
-			group.Go(func() error { return h.settle(ctx, key, r.Uid, &st, r.Finished) })
-			continue
-		}
-		_, err := h.cfg.Store.Observe(key, func(current controlplane.Object) controlplane.Object {
-			return observed(current.(*corev1.Pod), r.Uid, &st)
-		})
-		if err != nil && !errors.Is(err, controlplane.ErrNotFound) {
-			return err
+		if err := h.report(ctx, s, r, group); err != nil {
+			return errors.Join(err, group.Wait())
 		}
 	}
 	return group.Wait()
+}
+
+func (h *Hub) report(ctx context.Context, s *session, r *nodev1.PodReport, group *errgroup.Group) error {
+	var st corev1.PodStatus
+	if err := st.Unmarshal(r.Status); err != nil {
+		return status.Errorf(codes.InvalidArgument, "report of pod %s/%s: status: %v", r.Namespace, r.Name, err)
+	}
+	key := podKey(r.Namespace, r.Name)
+	pod := h.pod(key, r.Uid)
+	if pod != nil && pod.Spec.NodeName != s.node {
+		h.cfg.Log.Warn("report refused", "node", s.node, "pod", key.String(), "cause", "the pod is on node "+pod.Spec.NodeName)
+		pod = nil
+	}
+	if pod == nil {
+		if !r.Finished {
+			s.mark(r.Uid, key) // answered with Remove
+		}
+		return nil
+	}
+	h.events.record(ctx, pod, byNodelet, s.node, r.Events)
+	if d, ok := actuated(&st); ok {
+		h.cfg.Scheduler.Actuated(r.Uid, d)
+	}
+	if terminal(&st) || (r.Finished && pod.DeletionTimestamp != nil) {
+		group.Go(func() error { return h.settle(ctx, key, r.Uid, &st, r.Finished) })
+		return nil
+	}
+	_, err := h.cfg.Store.Observe(key, func(current controlplane.Object) controlplane.Object {
+		return observed(current.(*corev1.Pod), r.Uid, &st)
+	})
+	if errors.Is(err, controlplane.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// pod answers the stored pod of that name if it is the one with that UID, else nil.
+func (h *Hub) pod(key controlplane.Key, uid string) *corev1.Pod {
+	o, ok := h.cfg.Store.Get(key)
+	if !ok || string(o.GetUID()) != uid {
+		return nil
+	}
+	return o.(*corev1.Pod)
 }
 
 // settle makes durable what must outlive the node: that a pod ended, and that a deleted one is gone.
@@ -137,8 +157,12 @@ func actuated(st *corev1.PodStatus) (controlplane.Demand, bool) {
 func (h *Hub) heartbeat(s *session, hb *nodev1.Heartbeat) {
 	h.mu.Lock()
 	for _, u := range hb.Usage {
-		if ref, ok := h.pods.uids[u.Uid]; ok && ref.node == s.node {
+		ref, ok := h.pods.uids[u.Uid]
+		switch {
+		case ok && ref.node == s.node:
 			h.usage[u.Uid] = u
+		case ok:
+			h.cfg.Log.Warn("usage refused", "node", s.node, "pod", ref.key.String(), "cause", "the pod is on node "+ref.node)
 		}
 	}
 	h.mu.Unlock()

@@ -2,36 +2,40 @@ package nodes
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	corev1 "k8s.io/api/core/v1"
 
 	nodev1 "swell.dev/swell/api/node/v1"
-	usagev1 "swell.dev/swell/api/usage/v1"
 	"swell.dev/swell/controlplane"
 )
 
-// maxAcks bounds the acknowledgements that wait for a nodelet; one that reads none sends none.
-const maxAcks = 1 << 16
+// What waits for a nodelet that doesn't read is bounded. One with too many acknowledgements unread is
+// cut off; too many marked pods become one Sync; an exchange too many is refused to who asks for it.
+const (
+	maxAcks  = 1 << 16
+	maxMarks = 1 << 14
+	maxOpens = 256
+)
 
 // session is one connected nodelet. Its sender is the only writer of the stream.
 type session struct {
 	node   string
 	cancel context.CancelCauseFunc
-	wake   chan struct{} // capacity 1
+	gone   <-chan struct{} // closed when it ends
+	wake   chan struct{}   // capacity 1
+	work   sync.WaitGroup  // the handler and its goroutines
 
 	mu    sync.Mutex // guards what follows
+	heard time.Time  // when the nodelet last said something
 	sync  bool       // everything is to be sent again
 	dirty map[string]controlplane.Key
 	order []string // uids of dirty, first marked first
@@ -41,7 +45,7 @@ type session struct {
 
 var errReplaced = errors.New("another session of this node has begun")
 
-// Session serves one nodelet until it goes or another one takes its name.
+// Session serves one nodelet until it goes, falls silent or another one takes its name.
 func (h *Hub) Session(stream grpc.BidiStreamingServer[nodev1.FromNode, nodev1.ToNode]) error {
 	node, err := peerNode(stream.Context())
 	if err != nil {
@@ -49,81 +53,130 @@ func (h *Hub) Session(stream grpc.BidiStreamingServer[nodev1.FromNode, nodev1.To
 	}
 	select {
 	case <-h.loaded:
+	case <-h.closed:
+		return toStatus(errClosed)
 	case <-stream.Context().Done():
 		return stream.Context().Err()
 	}
-	first, err := stream.Recv()
+	hello, described, err := receiveHello(stream, node)
 	if err != nil {
 		return err
 	}
-	hello := first.GetHello()
-	if hello == nil {
-		return status.Error(codes.InvalidArgument, "the first message of a session must be hello")
-	}
-
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil)
-	s := &session{node: node, cancel: cancel, wake: make(chan struct{}, 1), dirty: map[string]controlplane.Key{}, sync: true}
-	if err := h.register(ctx, s, hello); err != nil {
+	s := &session{
+		node: node, cancel: cancel, gone: ctx.Done(), wake: make(chan struct{}, 1),
+		dirty: map[string]controlplane.Key{}, sync: true, heard: time.Now(),
+	}
+	if err := h.register(s); err != nil {
 		return toStatus(err)
 	}
+	defer h.wg.Done()
+	defer s.work.Done()
 	defer h.unregister(s)
+	if err := h.nodeConnected(ctx, described); err != nil {
+		return toStatus(err)
+	}
 	h.cfg.Log.Info("nodelet connected", "node", node, "version", hello.Version, "pods", len(hello.Pods))
 
-	received := make(chan error, 1)
-	h.wg.Go(func() { received <- h.receive(ctx, s, stream, hello) })
-	err = h.send(ctx, s, stream)
-	cancel(err)
-	// The stream's context ends when this handler returns, which ends the receiver; it is waited for by Run.
-	select {
-	case rerr := <-received:
-		if rerr != nil && !errors.Is(rerr, io.EOF) && !errors.Is(rerr, context.Canceled) {
-			err = rerr
-		}
-	default:
-	}
+	// Both end with the stream, which ends when this handler returns: a nodelet that doesn't read can't
+	// hold up the end of its session.
+	h.start(s, func() { cancel(h.send(ctx, s, stream)) })
+	h.start(s, func() { cancel(h.receive(ctx, s, stream, hello)) })
+	<-ctx.Done()
+	err = context.Cause(ctx)
 	h.cfg.Log.Info("nodelet disconnected", "node", node, "cause", err)
 	return toStatus(err)
 }
 
-func (h *Hub) register(ctx context.Context, s *session, hello *nodev1.Hello) error {
+func (h *Hub) start(s *session, f func()) {
+	s.work.Add(1)
+	h.wg.Go(func() {
+		defer s.work.Done()
+		f()
+	})
+}
+
+func receiveHello(stream grpc.BidiStreamingServer[nodev1.FromNode, nodev1.ToNode], node string) (*nodev1.Hello, *corev1.Node, error) {
+	first, err := stream.Recv()
+	if err != nil {
+		return nil, nil, err
+	}
+	hello := first.GetHello()
+	if hello == nil {
+		return nil, nil, status.Error(codes.InvalidArgument, "the first message of a session must be hello")
+	}
 	var described corev1.Node
 	if err := described.Unmarshal(hello.Node); err != nil {
-		return status.Errorf(codes.InvalidArgument, "hello.node: %v", err)
+		return nil, nil, status.Errorf(codes.InvalidArgument, "hello.node: %v", err)
 	}
-	if described.Name != s.node {
-		return status.Errorf(codes.PermissionDenied, "hello.node: name %q: the certificate is for %q", described.Name, s.node)
+	if described.Name != node {
+		return nil, nil, status.Errorf(codes.PermissionDenied, "hello.node: name %q: the certificate is for %q", described.Name, node)
 	}
+	return hello, &described, nil
+}
+
+// register makes s its node's session. The one before has ended when it returns: what it still had to
+// say would be older than what s says. A nil error obliges to call h.wg.Done and s.work.Done.
+func (h *Hub) register(s *session) error {
 	h.mu.Lock()
+	if h.shut {
+		h.mu.Unlock()
+		return errClosed
+	}
+	h.wg.Add(1)
+	s.work.Add(1)
 	old := h.sessions[s.node]
 	h.sessions[s.node] = s
+	delete(h.lost, s.node)
 	h.mu.Unlock()
 	if old != nil {
 		old.cancel(errReplaced)
+		old.work.Wait()
 	}
-	return h.nodeConnected(ctx, &described)
+	return nil
 }
 
 func (h *Hub) unregister(s *session) {
 	h.mu.Lock()
 	current := h.sessions[s.node] == s
-	if current {
-		delete(h.sessions, s.node)
-	}
 	h.mu.Unlock()
-	if current {
-		h.nodeLost(s.node)
+	if !current {
+		return
+	}
+	// It stays in its place meanwhile, so that the next one waits for this.
+	h.nodeLost(s.node)
+	s.mu.Lock()
+	heard := s.heard
+	s.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.sessions[s.node] == s {
+		delete(h.sessions, s.node)
+		h.lost[s.node] = heard.Add(h.cfg.Silence)
 	}
 }
 
 // receive handles what the nodelet says, in the order in which it says it.
 func (h *Hub) receive(ctx context.Context, s *session, stream grpc.BidiStreamingServer[nodev1.FromNode, nodev1.ToNode], hello *nodev1.Hello) error {
+	// Time that we take ourselves isn't the nodelet's silence.
+	silence := time.AfterFunc(h.cfg.Silence, func() {
+		s.cancel(status.Errorf(codes.DeadlineExceeded, "node %s: nothing was heard for %s", s.node, h.cfg.Silence))
+	})
+	defer silence.Stop()
+	silence.Stop()
 	err := h.reports(ctx, s, hello.Pods)
 	for err == nil {
+		silence.Reset(h.cfg.Silence)
 		var m *nodev1.FromNode
-		if m, err = stream.Recv(); err != nil {
+		m, err = stream.Recv()
+		silence.Stop()
+		if err != nil {
 			break
 		}
+		s.mu.Lock()
+		s.heard = time.Now()
+		s.mu.Unlock()
 		switch m := m.Message.(type) {
 		case *nodev1.FromNode_Reports:
 			err = h.reports(ctx, s, m.Reports.Pods)
@@ -135,47 +188,7 @@ func (h *Hub) receive(ctx context.Context, s *session, stream grpc.BidiStreaming
 			err = status.Errorf(codes.InvalidArgument, "message %T in a session", m)
 		}
 	}
-	s.cancel(err)
 	return err
-}
-
-// segments makes closed segments durable and only then queues their acknowledgement.
-func (h *Hub) segments(ctx context.Context, s *session, in []*nodev1.Segment) error {
-	var closed, open []usagev1.Segment
-	var ids []*nodev1.SegmentID
-	for _, m := range in {
-		seg := segmentOf(m)
-		seg.Node = s.node
-		if err := h.mayMeter(s.node, seg.PodUID); err != nil {
-			h.cfg.Log.Warn("segment refused", "segment", seg.ID.String(), "cause", err)
-			continue
-		}
-		if seg.Open() {
-			open = append(open, seg)
-			continue
-		}
-		closed = append(closed, seg)
-		ids = append(ids, &nodev1.SegmentID{PodUid: seg.PodUID, Generation: seg.Generation, Sequence: seg.Sequence})
-	}
-	if len(closed) > 0 {
-		if err := h.cfg.Ledger.Record(ctx, closed); err != nil {
-			return fmt.Errorf("node %s: segments: %w", s.node, err)
-		}
-		s.push(func() { s.acks = append(s.acks, ids...) })
-		return nil // open ones come in a message of their own
-	}
-	return h.cfg.Ledger.SetOpen(ctx, s.node, open)
-}
-
-// mayMeter refuses a segment of a pod that is known to be on another node. A pod that is no longer
-// known (removed by force while it still stopped) is billed by the node that ran it.
-func (h *Hub) mayMeter(node, uid string) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if ref, ok := h.pods.uids[uid]; ok && ref.node != node {
-		return fmt.Errorf("pod %s is on node %s", uid, ref.node)
-	}
-	return nil
 }
 
 // mark says that the nodelet has to see the pod's present state.
@@ -185,7 +198,22 @@ func (s *session) mark(uid string, key controlplane.Key) {
 			s.order = append(s.order, uid)
 		}
 		s.dirty[uid] = key
+		if len(s.order) > maxMarks {
+			s.sync, s.order = true, nil
+			clear(s.dirty)
+		}
 	})
+}
+
+// ask queues a request for an exchange, unless too many wait.
+func (s *session) ask(open *nodev1.Open) bool {
+	asked := false
+	s.push(func() {
+		if asked = len(s.opens) < maxOpens; asked {
+			s.opens = append(s.opens, open)
+		}
+	})
+	return asked
 }
 
 // resync sends the whole desired state again.
@@ -259,35 +287,8 @@ func (h *Hub) send(ctx context.Context, s *session, stream grpc.BidiStreamingSer
 	}
 }
 
-// peerNode answers the node in whose name the peer's verified certificate was issued.
-func peerNode(ctx context.Context) (string, error) {
-	p, ok := peer.FromContext(ctx)
-	if !ok {
-		return "", status.Error(codes.Unauthenticated, "no peer")
-	}
-	info, ok := p.AuthInfo.(credentials.TLSInfo)
-	if !ok || len(info.State.VerifiedChains) == 0 {
-		return "", status.Error(codes.Unauthenticated, "a node's client certificate is required: join with a token first")
-	}
-	return nodeOf(info.State.VerifiedChains[0][0])
-}
-
-// The names that Kubernetes gives nodes and their group.
-const (
-	nodePrefix = "system:node:"
-	nodeGroup  = "system:nodes"
-)
-
-func nodeOf(cert *x509.Certificate) (string, error) {
-	name, ok := strings.CutPrefix(cert.Subject.CommonName, nodePrefix)
-	if !ok || name == "" || !slices.Contains(cert.Subject.Organization, nodeGroup) {
-		return "", status.Errorf(codes.PermissionDenied, "certificate %q is not a node's", cert.Subject.CommonName)
-	}
-	return name, nil
-}
-
 func toStatus(err error) error {
-	if err == nil {
+	if err == nil || errors.Is(err, io.EOF) {
 		return nil
 	}
 	if _, ok := status.FromError(err); ok {

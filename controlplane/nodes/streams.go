@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
@@ -25,28 +26,40 @@ type relay struct {
 	stream grpc.BidiStreamingServer[nodev1.Frame, nodev1.Frame]
 }
 
+// openWithin is how long a nodelet may take to open its side of an exchange.
+const openWithin = 30 * time.Second
+
 // Open asks a node for an exchange and answers it once the nodelet has opened its side.
 func (h *Hub) Open(ctx context.Context, node string, open *nodev1.Open) (controlplane.Stream, error) {
 	open.Id = uuid.NewString()
 	r := &relay{node: node, opened: make(chan grpc.BidiStreamingServer[nodev1.Frame, nodev1.Frame], 1), done: make(chan struct{})}
+	notConnected := fmt.Errorf("node %s: the nodelet is not connected: %w", node, controlplane.ErrUnavailable)
 	h.mu.Lock()
 	s := h.sessions[node]
 	if s == nil {
 		h.mu.Unlock()
-		return nil, fmt.Errorf("node %s: the nodelet is not connected: %w", node, controlplane.ErrUnavailable)
+		return nil, notConnected
 	}
 	h.streams[open.Id] = r
 	h.mu.Unlock()
-	s.push(func() { s.opens = append(s.opens, open) })
-
-	select {
-	case r.stream = <-r.opened:
-		return r, nil
-	case <-ctx.Done():
-		h.forget(open.Id)
-		_ = r.Close()
-		return nil, ctx.Err()
+	timeout := time.NewTimer(openWithin)
+	defer timeout.Stop()
+	err := fmt.Errorf("node %s: %d requests wait for the nodelet: %w", node, maxOpens, controlplane.ErrOverloaded)
+	if s.ask(open) {
+		select {
+		case r.stream = <-r.opened:
+			return r, nil
+		case <-s.gone:
+			err = notConnected
+		case <-timeout.C:
+			err = fmt.Errorf("node %s: the nodelet opened no stream within %s: %w", node, openWithin, controlplane.ErrUnavailable)
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
+	h.forget(open.Id)
+	_ = r.Close() // it always succeeds
+	return nil, err
 }
 
 func (h *Hub) forget(id string) {
@@ -73,6 +86,7 @@ func (h *Hub) Stream(stream grpc.BidiStreamingServer[nodev1.Frame, nodev1.Frame]
 	}
 	h.mu.Unlock()
 	if r == nil || r.node != node {
+		h.cfg.Log.Warn("stream refused", "node", node, "stream", id, "cause", "nobody waits for one of this node's")
 		return status.Errorf(codes.NotFound, "stream %q: nobody waits for it", id)
 	}
 	r.opened <- stream

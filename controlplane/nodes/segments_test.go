@@ -1,0 +1,179 @@
+package nodes
+
+import (
+	"errors"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	nodev1 "swell.dev/swell/api/node/v1"
+	usagev1 "swell.dev/swell/api/usage/v1"
+)
+
+// TestAck: segments are acknowledged when the ledger has them, and not before.
+func TestAck(t *testing.T) {
+	w := newWorld(t, podOn("a", "p"))
+	var recorded atomic.Bool
+	entered, let := make(chan struct{}), make(chan struct{})
+	w.ledger.intercept(func([]usagev1.Segment) error {
+		close(entered)
+		<-let
+		recorded.Store(true)
+		return nil
+	})
+	n, _ := w.connect("a")
+	n.segments(segmentFor("p", 1), segmentFor("p", 2))
+	<-entered
+	// Something else is sent meanwhile, the acknowledgement isn't.
+	w.store.edit("p", func(p *corev1.Pod) { p.Generation++ })
+	if n.next().GetAssign() == nil || recorded.Load() {
+		t.Fatal("acknowledged before it was recorded")
+	}
+	close(let)
+	if got, want := n.acked(), []string{"uid-p/1/1", "uid-p/1/2"}; !slices.Equal(got, want) || !recorded.Load() {
+		t.Errorf("%v are acknowledged, want %v", got, want)
+	}
+	seg := w.ledger.segments[usagev1.ID{PodUID: "uid-p", Generation: 1, Sequence: 1}]
+	if seg.Node != "a" || seg.CPUMilli != 250 || seg.Start.UnixMilli() != 1000 || seg.End.UnixMilli() != 2000 {
+		t.Errorf("the ledger has %+v", seg)
+	}
+
+	// What comes again is acknowledged again and counted once.
+	w.ledger.intercept(func([]usagev1.Segment) error { return nil })
+	n.segments(segmentFor("p", 1), segmentFor("p", 1), segmentFor("p", 3))
+	n.acked()
+	if got := w.ledger.ids(); len(got) != 3 {
+		t.Errorf("the ledger has %v", got)
+	}
+
+	open := segmentFor("p", 4)
+	open.EndUnixMilli = 0
+	n.segments(open)
+	n.segments(segmentFor("p", 3))
+	n.acked() // open ones aren't acknowledged
+	if got := w.ledger.open["a"]; len(got) != 1 || !got[0].Open() || got[0].Node != "a" {
+		t.Errorf("open are %v", got)
+	}
+	n.segments()
+	w.until(t, "nothing is open", func() bool { w.ledger.mu.Lock(); defer w.ledger.mu.Unlock(); return len(w.ledger.open["a"]) == 0 })
+}
+
+// TestFailingLedger: no acknowledgement, the session ends, and the next one brings everything again.
+func TestFailingLedger(t *testing.T) {
+	w := newWorld(t, podOn("a", "p"))
+	w.ledger.intercept(func([]usagev1.Segment) error { return errors.New("disk full") })
+	for range 3 {
+		n, _ := w.connect("a")
+		n.segments(segmentFor("p", 1))
+		for {
+			m, err := n.receive()
+			if err != nil {
+				break
+			}
+			if m.GetAck() != nil {
+				t.Fatal("acknowledged, and not recorded")
+			}
+		}
+		if got := n.end(); got != codes.Internal {
+			t.Errorf("the session ends with %s", got)
+		}
+	}
+	if !w.logs.has("nodelet disconnected", "disk full") {
+		t.Error("nobody is told")
+	}
+	w.ledger.intercept(func([]usagev1.Segment) error { return nil })
+	n, _ := w.connect("a")
+	n.segments(segmentFor("p", 1))
+	if got := n.acked(); len(got) != 1 || len(w.ledger.ids()) != 1 {
+		t.Errorf("%v are acknowledged, %v recorded", got, w.ledger.ids())
+	}
+}
+
+// TestForeignSegments: a node meters its own pods, under their own names, and those that nobody knows.
+func TestForeignSegments(t *testing.T) {
+	w := newWorld(t, podOn("a", "mine"), podOn("b", "other"), podOn("", "nowhere"))
+	n, _ := w.connect("a")
+	renamed, moved := segmentFor("mine", 1), segmentFor("mine", 2)
+	renamed.Pod, moved.Namespace = "victim", "victim"
+	disguised := segmentFor("other", 2)
+	disguised.Pod = "another"
+	open := segmentFor("other", 3)
+	open.EndUnixMilli = 0
+	n.segments(segmentFor("other", 1), disguised, segmentFor("nowhere", 1), renamed, moved, open)
+	n.segments(segmentFor("mine", 3), segmentFor("forgotten", 1))
+	if got, want := n.acked(), []string{"uid-forgotten/1/1", "uid-mine/1/3"}; !slices.Equal(got, want) || !slices.Equal(w.ledger.ids(), want) {
+		t.Errorf("%v are acknowledged, %v recorded, want %v", got, w.ledger.ids(), want)
+	}
+	if got := w.ledger.open["a"]; len(got) != 0 {
+		t.Errorf("open are %v", got)
+	}
+	for _, id := range []string{"uid-other/1/1", "uid-other/1/2", "uid-nowhere/1/1", "uid-mine/1/1", "uid-mine/1/2", "uid-other/1/3"} {
+		if !w.logs.has("segment refused", "node=a", id) {
+			t.Errorf("nobody is told of %s", id)
+		}
+	}
+}
+
+// TestObjectOutlivesItsSegments: a nodelet sends the last segment, then the report that a pod is
+// finished. The object is there until the ledger has the segment, also when that takes several sessions.
+func TestObjectOutlivesItsSegments(t *testing.T) {
+	pod := podOn("a", "p")
+	pod.DeletionTimestamp = &metav1.Time{}
+	w := newWorld(t, pod)
+	attempt := make(chan error)
+	entered := make(chan struct{})
+	w.ledger.intercept(func([]usagev1.Segment) error {
+		entered <- struct{}{}
+		return <-attempt
+	})
+	last := func() *fakeNodelet {
+		n, _ := w.connect("a")
+		n.segments(segmentFor("p", 1))
+		n.report(finished(reportOf("p", corev1.PodSucceeded)))
+		<-entered
+		// The report has been sent by now; what the stream brings after it proves that it isn't acted on.
+		w.store.edit("p", func(p *corev1.Pod) { p.Generation++ })
+		if n.next().GetAssign() == nil || w.store.pod("p") == nil {
+			t.Fatal("the object went before its last segment was recorded")
+		}
+		return n
+	}
+	for range 2 {
+		n := last()
+		attempt <- errors.New("disk full")
+		if got := n.end(); got != codes.Internal || w.store.pod("p") == nil || len(w.ledger.ids()) != 0 {
+			t.Fatalf("the session ends with %s; the object is %v, the ledger has %v", got, w.store.pod("p"), w.ledger.ids())
+		}
+	}
+	n := last()
+	attempt <- nil
+	w.until(t, "the object is gone", func() bool { return w.store.pod("p") == nil })
+	if got := w.ledger.ids(); !slices.Equal(got, []string{"uid-p/1/1"}) {
+		t.Errorf("the object is gone, the ledger has %v", got)
+	}
+	n.acked()
+}
+
+// TestRemovedByForce: the segments of a pod whose object went first are recorded all the same.
+func TestRemovedByForce(t *testing.T) {
+	w := newWorld(t, podOn("a", "p"))
+	n, _ := w.connect("a", reportOf("p", corev1.PodRunning))
+	w.until(t, "running", func() bool { return w.store.pod("p").Status.Phase == corev1.PodRunning })
+	w.store.remove(w.store.pod("p"))
+	if got := n.next().GetRemove().GetUid(); got != "uid-p" {
+		t.Fatalf("a removal of %q", got)
+	}
+	n.segments(segmentFor("p", 1))
+	n.report(finished(reportOf("p", corev1.PodSucceeded)))
+	if got := n.acked(); !slices.Equal(got, []string{"uid-p/1/1"}) || len(w.ledger.ids()) != 1 {
+		t.Errorf("%v are acknowledged", got)
+	}
+	n.report(&nodev1.PodReport{Uid: "uid-p", Namespace: "default", Name: "p"})
+	if got := n.next().GetRemove().GetUid(); got != "uid-p" {
+		t.Errorf("an unknown pod is answered with a removal of %q", got)
+	}
+}
