@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"github.com/vishvananda/netns"
 
@@ -55,6 +56,9 @@ func (x *forwardExchange) run(ctx context.Context, out *sender) (int32, error) {
 	})
 	to := channel{out, stdout}
 	_, err = io.Copy(to, conn)
+	if errors.Is(err, syscall.ECONNRESET) {
+		err = nil // a process that closes with input unread; to clients an error would end all their connections
+	}
 	// The pod has said all it will; what is still sent to it has nobody to answer it.
 	stopInput()
 	err = errors.Join(err, conn.Close())

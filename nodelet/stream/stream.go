@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	nodev1 "swell.dev/swell/api/node/v1"
 	"swell.dev/swell/nodelet"
@@ -71,11 +72,17 @@ func Handle(ctx context.Context, d Deps, open *nodev1.Open, s Stream) error {
 		}
 	}()
 	out := &sender{s: s}
+	probed := make(chan struct{})
+	go func() {
+		defer close(probed)
+		out.probe(ctx, finished, cancel)
+	}()
 	var code int32
 	if err == nil {
 		code, err = x.run(ctx, out)
 	}
 	close(finished)
+	<-probed
 	err = out.send(&nodev1.Frame{Frame: &nodev1.Frame_Result{Result: resultOf(code, err)}})
 	<-gone
 	return err
@@ -131,6 +138,30 @@ func (o *sender) send(f *nodev1.Frame) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.s.Send(f)
+}
+
+// probeEvery is how often the other side is written to although there is nothing to say: nothing is read
+// from it while its last frame waits for a process that doesn't read, and so its end isn't noticed.
+const probeEvery = 10 * time.Second
+
+// probe sends Data frames with nothing in them, which say nothing, and calls gone when that fails. It
+// returns then, or with the exchange.
+func (o *sender) probe(ctx context.Context, finished <-chan struct{}, gone func()) {
+	beat := time.NewTicker(probeEvery)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-finished:
+			return
+		case <-beat.C:
+			if o.send(dataFrame(stdout, nil, false)) != nil {
+				gone()
+				return
+			}
+		}
+	}
 }
 
 // channel is a writer of Data frames.
