@@ -1,8 +1,7 @@
 package admission
 
 import (
-	"strings"
-
+	"github.com/distribution/reference"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -81,13 +80,16 @@ func defaultContainer(c *corev1.Container) {
 	defaultResources(&c.Resources)
 }
 
-// latest reports an image without a tag and without a digest, or with the tag latest.
+// latest reports an image with the tag latest, or without a tag and without a digest.
 func latest(image string) bool {
-	if strings.Contains(image, "@") {
+	named, err := reference.ParseNormalizedNamed(image)
+	if err != nil {
 		return false
 	}
-	_, tag, ok := strings.Cut(image[strings.LastIndex(image, "/")+1:], ":")
-	return !ok || tag == "latest"
+	if tagged, ok := named.(reference.Tagged); ok {
+		return tagged.Tag() == "latest"
+	}
+	return reference.IsNameOnly(named)
 }
 
 // roundUp takes quantities to thousandths, the smallest part that anything counts in.

@@ -76,9 +76,7 @@ var downwardFile = []string{
 
 // emptyIsAbsent are fields outside of honoured that templates often leave in a manifest as {}, where that
 // says nothing. Of other fields {} may mean something, as it does of a volume's source.
-var emptyIsAbsent = map[string]bool{
-	"affinity": true, "affinity/nodeAffinity": true, "affinity/podAffinity": true, "affinity/podAntiAffinity": true, "resources": true,
-}
+var emptyIsAbsent = map[string]bool{"affinity": true, "resources": true}
 
 func below(path string, fields ...string) []string {
 	out := make([]string, len(fields))
