@@ -74,7 +74,8 @@ func Allocated(pod *corev1.Pod) (map[string]corev1.ResourceRequirements, error) 
 
 // PodSize is what a pod takes from a node and what it is billed for, in milli-CPU and bytes. Nodes are
 // never oversubscribed, so a container counts with its limit, or with its request where that is larger
-// or alone. Init containers run before the rest, so the largest of them is a floor.
+// or alone. As in Kubernetes, a pod takes the most that it ever holds at once: its containers with the
+// sidecars (init containers that restart always), or one init container with the sidecars before it.
 func PodSize(pod *corev1.Pod) (cpuMilli, memoryBytes int64, err error) {
 	allocated, err := Allocated(pod)
 	if err != nil {
@@ -85,11 +86,17 @@ func PodSize(pod *corev1.Pod) (cpuMilli, memoryBytes int64, err error) {
 		cpuMilli += c
 		memoryBytes += m
 	}
+	var sidecarCPU, sidecarMemory, initCPU, initMemory int64
 	for i := range pod.Spec.InitContainers {
-		c, m := containerSize(pod.Spec.InitContainers[i].Resources)
-		cpuMilli, memoryBytes = max(cpuMilli, c), max(memoryBytes, m)
+		init := &pod.Spec.InitContainers[i]
+		c, m := containerSize(init.Resources)
+		initCPU, initMemory = max(initCPU, sidecarCPU+c), max(initMemory, sidecarMemory+m)
+		if p := init.RestartPolicy; p != nil && *p == corev1.ContainerRestartPolicyAlways {
+			sidecarCPU += c
+			sidecarMemory += m
+		}
 	}
-	return cpuMilli, memoryBytes, nil
+	return max(cpuMilli+sidecarCPU, initCPU), max(memoryBytes+sidecarMemory, initMemory), nil
 }
 
 func containerSize(res corev1.ResourceRequirements) (cpuMilli, memoryBytes int64) {
