@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"log/slog"
 	"net"
 	"runtime"
@@ -93,7 +94,7 @@ func newWorldWith(t *testing.T, cfg Config, objects ...controlplane.Object) *wor
 	t.Cleanup(func() {
 		w.stop()
 		server.Stop()
-		if err := <-served; err != nil {
+		if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 			t.Errorf("Serve: %v", err)
 		}
 		checkNoneLeft(t)

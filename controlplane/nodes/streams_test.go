@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -141,7 +142,7 @@ func TestOpenFails(t *testing.T) {
 	}
 	_, result = w.asked(n, t.Context(), "a")
 	n.leave()
-	if o := <-result; !errors.Is(o.err, controlplane.ErrUnavailable) {
+	if o := <-result; !errors.Is(o.err, controlplane.ErrUnavailable) || !strings.Contains(o.err.Error(), "not connected") {
 		t.Errorf("the session ends meanwhile: %v", o.err)
 	}
 	w.hub.mu.Lock()

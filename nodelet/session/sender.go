@@ -3,13 +3,16 @@ package session
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	corev1 "k8s.io/api/core/v1"
 
 	nodev1 "swell.dev/swell/api/node/v1"
 	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/nodelet"
 )
 
 var connectBackoff = backoff.Config{BaseDelay: firstRetry, Multiplier: 1.6, Jitter: 0.2, MaxDelay: lastRetry}
@@ -22,13 +25,12 @@ type sender struct {
 	cfg    *Config
 	stream grpc.BidiStreamingClient[nodev1.FromNode, nodev1.ToNode]
 	sent   map[usagev1.ID]bool // closed segments sent on this stream and not acknowledged
+	behind bool                // more closed segments wait than may be in flight
+	ended  []*nodev1.PodReport // of pods that ended while there was no session
 }
 
-func (s *sender) run(ctx context.Context, finished []*nodev1.PodReport, acked <-chan []usagev1.ID, received <-chan error) error {
+func (s *sender) run(ctx context.Context, acked <-chan []usagev1.ID, received <-chan error) error {
 	if err := s.segments(true); err != nil {
-		return err
-	}
-	if err := s.reports(finished); err != nil {
 		return err
 	}
 	beat := time.NewTicker(s.cfg.Heartbeat)
@@ -37,6 +39,14 @@ func (s *sender) run(ctx context.Context, finished []*nodev1.PodReport, acked <-
 		return err
 	}
 	for {
+		changed := s.cfg.Pods.Changed()
+		if s.behind {
+			changed = nil // that a pod ended is told after its segments
+		} else if err := s.reports(s.ended); err != nil {
+			return err
+		} else {
+			s.ended = nil
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -53,7 +63,7 @@ func (s *sender) run(ctx context.Context, finished []*nodev1.PodReport, acked <-
 			if err := s.segments(true); err != nil {
 				return err
 			}
-		case <-s.cfg.Pods.Changed():
+		case <-changed:
 			if err := s.changes(); err != nil {
 				return err
 			}
@@ -65,29 +75,26 @@ func (s *sender) run(ctx context.Context, finished []*nodev1.PodReport, acked <-
 	}
 }
 
-// changes tells what changed since it was told last. What can't be told comes with the next session.
+// changes tells what changed since it was told last. What can't be told comes with the next session, or
+// when fewer segments are in flight.
 func (s *sender) changes() error {
 	taken := s.cfg.Pods.Take(batch)
 	msgs, err := reports(taken)
-	if err == nil && anyFinished(msgs) {
+	if err == nil && slices.ContainsFunc(taken, hasEnded) {
 		err = s.segments(true)
 	}
-	if err == nil {
-		err = s.reports(msgs)
+	if err == nil && !s.behind {
+		if err = s.reports(msgs); err == nil {
+			return nil
+		}
 	}
-	if err != nil {
-		s.cfg.Pods.Return(taken)
-	}
+	s.cfg.Pods.Return(taken)
 	return err
 }
 
-func anyFinished(in []*nodev1.PodReport) bool {
-	for _, r := range in {
-		if r.Finished {
-			return true
-		}
-	}
-	return false
+// hasEnded reports whether a pod will have no more segments, or none but what its journal still lacks.
+func hasEnded(r nodelet.Report) bool {
+	return r.Finished || r.Status.Phase == corev1.PodSucceeded || r.Status.Phase == corev1.PodFailed
 }
 
 func (s *sender) reports(in []*nodev1.PodReport) error {
@@ -101,10 +108,15 @@ func (s *sender) reports(in []*nodev1.PodReport) error {
 	return nil
 }
 
-// segments sends every closed segment that this stream hasn't carried yet, and the open ones if asked.
+// maxUnacked bounds the closed segments in flight.
+const maxUnacked = 10 * batch
+
+// segments sends closed segments that this stream hasn't carried yet, as many as may be in flight, and
+// the open ones if asked.
 func (s *sender) segments(open bool) error {
 	// Pending is oldest first, so what was sent and waits for its acknowledgement stands in front.
-	pending := s.cfg.Journal.Pending(len(s.sent) + maxUnacked)
+	pending := s.cfg.Journal.Pending(maxUnacked)
+	s.behind = len(pending) == maxUnacked // there may be more
 	var out []*nodev1.Segment
 	for i := range pending {
 		if !s.sent[pending[i].ID] {
@@ -129,9 +141,6 @@ func (s *sender) segments(open bool) error {
 	}
 	return s.sendSegments(msgs)
 }
-
-// maxUnacked bounds the closed segments that one call adds to those in flight.
-const maxUnacked = 10 * batch
 
 func (s *sender) sendSegments(in []*nodev1.Segment) error {
 	if err := s.stream.Send(&nodev1.FromNode{Message: &nodev1.FromNode_Segments{Segments: &nodev1.Segments{Segments: in}}}); err != nil {

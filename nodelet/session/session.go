@@ -62,7 +62,8 @@ type Config struct {
 	Serve func(ctx context.Context, open *nodev1.Open, s Stream) error
 	// Conditions answers the host's conditions with each heartbeat. Optional.
 	Conditions func() []corev1.NodeCondition
-	// Heartbeat is the interval at which usage is sent. Default 10 s.
+	// Heartbeat is the interval at which usage is sent. Default 10 s; at most 20 s, for the control plane
+	// takes a nodelet that is silent for 40 s for gone.
 	Heartbeat time.Duration
 	Version   string
 	Log       *slog.Logger
@@ -80,6 +81,8 @@ const (
 	lastRetry  = 5 * time.Second
 )
 
+const maxHeartbeat = 20 * time.Second
+
 // New checks the configuration. It doesn't dial.
 func New(cfg Config) (*Session, error) {
 	if cfg.Address == "" || cfg.TLS == nil || cfg.Node == nil || cfg.Pods == nil || cfg.Journal == nil || cfg.Serve == nil {
@@ -87,6 +90,9 @@ func New(cfg Config) (*Session, error) {
 	}
 	if cfg.Heartbeat <= 0 {
 		cfg.Heartbeat = 10 * time.Second
+	}
+	if cfg.Heartbeat > maxHeartbeat {
+		return nil, fmt.Errorf("session: a heartbeat every %s is too rare: at most every %s", cfg.Heartbeat, maxHeartbeat)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -137,22 +143,16 @@ func (s *Session) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hello, err := s.hello()
+	// A pod that ended while there was no session: its segments go first.
+	running, ended := split(s.cfg.Pods.Reports())
+	hello, err := s.hello(running)
 	if err != nil {
 		return err
 	}
-	// A pod that finished while there was no session: its segments go first.
 	sender := &sender{cfg: &s.cfg, stream: stream, sent: map[usagev1.ID]bool{}}
-	finished := hello.Pods[:0:0]
-	rest := hello.Pods[:0:0]
-	for _, r := range hello.Pods {
-		if r.Finished {
-			finished = append(finished, r)
-		} else {
-			rest = append(rest, r)
-		}
+	if sender.ended, err = reports(ended); err != nil {
+		return err
 	}
-	hello.Pods = rest
 	if err := stream.Send(&nodev1.FromNode{Message: &nodev1.FromNode_Hello{Hello: hello}}); err != nil {
 		return err
 	}
@@ -162,16 +162,27 @@ func (s *Session) once(ctx context.Context) error {
 	received := make(chan error, 1)
 	acked := make(chan []usagev1.ID, 16)
 	wg.Go(func() { received <- s.receive(ctx, client, stream, acked, &wg) })
-	return sender.run(ctx, finished, acked, received)
+	return sender.run(ctx, acked, received)
 }
 
-func (s *Session) hello() (*nodev1.Hello, error) {
+func split(all []nodelet.Report) (running, ended []nodelet.Report) {
+	for _, r := range all {
+		if hasEnded(r) {
+			ended = append(ended, r)
+		} else {
+			running = append(running, r)
+		}
+	}
+	return running, ended
+}
+
+func (s *Session) hello(running []nodelet.Report) (*nodev1.Hello, error) {
 	node, err := s.cfg.Node().Marshal()
 	if err != nil {
 		return nil, fmt.Errorf("node: %w", err)
 	}
 	hello := &nodev1.Hello{Version: s.cfg.Version, Node: node}
-	hello.Pods, err = reports(s.cfg.Pods.Reports())
+	hello.Pods, err = reports(running)
 	return hello, err
 }
 

@@ -1,0 +1,207 @@
+package session
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	nodev1 "swell.dev/swell/api/node/v1"
+	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/nodelet"
+)
+
+// patience is how long a test waits for what can't take long.
+const patience = time.Minute
+
+// fakePods is a nodelet of which the session is told everything.
+type fakePods struct {
+	changed chan struct{}
+	heard   chan string // what the control plane said, in order
+
+	mu       sync.Mutex // guards what follows
+	all      map[string]nodelet.Report
+	dirty    []string
+	returned int
+}
+
+func newFakePods() *fakePods {
+	return &fakePods{changed: make(chan struct{}, 1), heard: make(chan string, 1000), all: map[string]nodelet.Report{}}
+}
+
+// set changes a pod's report.
+func (p *fakePods) set(r nodelet.Report) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all[r.UID] = r
+	p.markLocked(r.UID)
+}
+
+func (p *fakePods) markLocked(uid string) {
+	if !slices.Contains(p.dirty, uid) {
+		p.dirty = append(p.dirty, uid)
+	}
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (p *fakePods) Changed() <-chan struct{} { return p.changed }
+
+func (p *fakePods) Reports() []nodelet.Report {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []nodelet.Report
+	for _, r := range p.all {
+		r.Events = nil
+		out = append(out, r)
+	}
+	return out
+}
+
+func (p *fakePods) Take(limit int) []nodelet.Report {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []nodelet.Report
+	for len(p.dirty) > 0 && len(out) < limit {
+		out = append(out, p.all[p.dirty[0]])
+		p.dirty = p.dirty[1:]
+	}
+	return out
+}
+
+func (p *fakePods) Return(in []nodelet.Report) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.returned += len(in)
+	for _, r := range in {
+		p.markLocked(r.UID)
+	}
+}
+
+func (p *fakePods) Usage(context.Context) []*nodev1.PodUsage {
+	return []*nodev1.PodUsage{{Uid: "u1"}}
+}
+
+func (p *fakePods) Sync(all []nodelet.Assignment) {
+	var names []string
+	for _, a := range all {
+		names = append(names, describe(a))
+	}
+	slices.Sort(names)
+	p.heard <- fmt.Sprint("sync ", names)
+}
+
+func (p *fakePods) Assign(a nodelet.Assignment) { p.heard <- "assign " + describe(a) }
+func (p *fakePods) Remove(uid string)           { p.heard <- "remove " + uid }
+
+func describe(a nodelet.Assignment) string {
+	out := a.Pod.Name
+	for _, c := range a.ConfigMaps {
+		out += " with " + c.Name
+	}
+	for _, s := range a.Secrets {
+		out += " with " + s.Name
+	}
+	return out
+}
+
+func (p *fakePods) expect(t *testing.T, want string) {
+	t.Helper()
+	select {
+	case got := <-p.heard:
+		if got != want {
+			t.Fatalf("the nodelet is told %q, want %q", got, want)
+		}
+	case <-time.After(patience):
+		t.Fatalf("the nodelet isn't told %q", want)
+	}
+}
+
+// fakeJournal keeps segments until they are acknowledged.
+type fakeJournal struct {
+	changed chan struct{}
+
+	mu     sync.Mutex // guards what follows
+	closed []usagev1.Segment
+	open   []usagev1.Segment
+	acked  chan usagev1.ID
+	refuse error // of Ack
+}
+
+func newFakeJournal() *fakeJournal {
+	return &fakeJournal{changed: make(chan struct{}, 1), acked: make(chan usagev1.ID, 100_000)}
+}
+
+func (j *fakeJournal) add(s ...usagev1.Segment) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, seg := range s {
+		if seg.Open() {
+			j.open = append(j.open, seg)
+		} else {
+			j.closed = append(j.closed, seg)
+		}
+	}
+	select {
+	case j.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (j *fakeJournal) Changed() <-chan struct{} { return j.changed }
+
+func (j *fakeJournal) Open() []usagev1.Segment {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.open)
+}
+
+func (j *fakeJournal) Pending(limit int) []usagev1.Segment {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return slices.Clone(j.closed[:min(limit, len(j.closed))])
+}
+
+func (j *fakeJournal) Ack(ids []usagev1.ID) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.refuse != nil {
+		return j.refuse
+	}
+	known := make(map[usagev1.ID]bool, len(ids))
+	for _, id := range ids {
+		known[id] = true
+		j.acked <- id
+	}
+	j.closed = slices.DeleteFunc(j.closed, func(s usagev1.Segment) bool { return known[s.ID] })
+	return nil
+}
+
+func (j *fakeJournal) left() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return len(j.closed)
+}
+
+func closedSegment(pod string, sequence int64) usagev1.Segment {
+	return usagev1.Segment{
+		ID: usagev1.ID{PodUID: pod, Generation: 1, Sequence: sequence}, Pod: pod, Namespace: "default", Node: "a",
+		Start: time.UnixMilli(1000 * sequence), End: time.UnixMilli(1000 * (sequence + 1)), Labels: map[string]string{"k": "v"},
+	}
+}
+
+func openSegment(pod string, sequence int64) usagev1.Segment {
+	s := closedSegment(pod, sequence)
+	s.End = time.Time{}
+	return s
+}
+
+func reportOf(uid string, phase corev1.PodPhase) nodelet.Report {
+	return nodelet.Report{UID: uid, Namespace: "default", Name: uid, Status: corev1.PodStatus{Phase: phase}}
+}
