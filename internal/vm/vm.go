@@ -1,0 +1,106 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// Emulator is what the machine runs in.
+const Emulator = "qemu-system-x86_64"
+
+// kernels is where make puts the kernel, from the module's root.
+const kernels = ".cache/debian/linux-image-cloud-amd64/boot/vmlinuz-*"
+
+// MissingError is something that the machine needs and the host lacks.
+type MissingError struct {
+	What    string
+	Package string // of Debian, which has it
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("vm: %s is missing: make test-deps gets it from the Debian package %s", e.What, e.Package)
+}
+
+// Config says what to run.
+type Config struct {
+	Root    string   // the module's
+	Program string   // a static binary, copied into the machine
+	Args    []string // of the program
+	Env     []string
+	Memory  int      // MiB; 512 if 0
+	Kernel  []string // further words of the kernel's command line
+	Output  io.Writer
+}
+
+// Find answers the paths of the emulator and of a kernel, or a MissingError.
+func Find(root string) (emulator, kernel string, err error) {
+	if emulator, err = exec.LookPath(Emulator); err != nil {
+		return "", "", &MissingError{Emulator, "qemu-system-x86"}
+	}
+	found, err := filepath.Glob(filepath.Join(root, kernels))
+	if err != nil || len(found) == 0 {
+		return "", "", errors.Join(err, &MissingError{"a kernel at " + kernels, "linux-image-cloud-amd64"})
+	}
+	return emulator, found[len(found)-1], nil
+}
+
+// Run boots a machine, runs the program in it as root on cgroup v2, copies to Output what it prints as it
+// comes, and answers its exit code. A machine that ends without one is an error with the kernel's last
+// words.
+func Run(ctx context.Context, cfg Config) (code int, err error) {
+	emulator, kernel, err := Find(cfg.Root)
+	if err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "swell-vm-")
+	if err != nil {
+		return 0, fmt.Errorf("vm: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	initBinary, image, console := filepath.Join(dir, "init"), filepath.Join(dir, "image"), filepath.Join(dir, "console")
+	if err := buildInit(cfg.Root, initBinary); err != nil {
+		return 0, err
+	}
+	token := rand.Text()
+	if err := writeImage(image, initBinary, cfg.Program, job{Args: cfg.Args, Env: cfg.Env, Token: token}); err != nil {
+		return 0, fmt.Errorf("vm: initramfs: %w", err)
+	}
+	memory := cfg.Memory
+	if memory == 0 {
+		memory = 512
+	}
+	words := append([]string{
+		"console=ttyS0", "quiet", "panic=-1", "psi=1", "cgroup_no_v1=all", "systemd.unified_cgroup_hierarchy=1",
+	}, cfg.Kernel...)
+	cmd := exec.CommandContext(ctx, emulator,
+		"-accel", "tcg", "-nodefaults", "-nographic", "-no-reboot", "-m", strconv.Itoa(memory), "-smp", "2",
+		"-serial", "file:"+console, "-serial", "stdio",
+		"-kernel", kernel, "-initrd", image, "-append", strings.Join(words, " "))
+	result := &result{token: token, out: cfg.Output}
+	var complaints bytes.Buffer
+	cmd.Stdout, cmd.Stderr = result, &complaints
+	err = cmd.Run()
+	if result.ended {
+		return result.code, nil
+	}
+	said, rerr := os.ReadFile(console)
+	if rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+		err = errors.Join(err, rerr)
+	}
+	if ctx.Err() != nil {
+		err = errors.Join(ctx.Err(), err)
+	}
+	return 0, fmt.Errorf("vm: the machine ended without a result: %w; %s; the kernel's last words:\n%s", errors.Join(err, result.err), complaints.String(), tail(said, 4000))
+}
+
+func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }

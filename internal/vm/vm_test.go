@@ -1,0 +1,140 @@
+package vm
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// inside makes the test binary the program of the machine.
+var inside = flag.String("inside", "", "what to do as the program of a machine")
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	switch *inside {
+	case "":
+		os.Exit(m.Run())
+	case "look":
+		b, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
+		fmt.Printf("pid1 %v, uid %d, controllers %s, %v\n", os.Getppid() == 1, os.Geteuid(), bytes.TrimSpace(b), err)
+		fmt.Printf("env %s, a line\r\nwith returns, and one without an end", os.Getenv("GREETING"))
+		os.Exit(42)
+	case "panic":
+		// The kernel's own way to end without a result.
+		if err := os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func needVM(t *testing.T) (root string) {
+	t.Helper()
+	root, err := ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var missing *MissingError
+	if _, _, err := Find(root); errors.As(err, &missing) {
+		t.Skip(missing)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// ownBinary compiles this test statically.
+func ownBinary(t *testing.T, root string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "program")
+	cmd := exec.Command("go", "test", "-c", "-o", to, "./internal/vm")
+	cmd.Dir, cmd.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return to
+}
+
+func TestProgramRunsOnCgroup2(t *testing.T) {
+	root := needVM(t)
+	var out bytes.Buffer
+	began := time.Now()
+	code, err := Run(t.Context(), Config{Root: root, Program: ownBinary(t, root), Args: []string{"-inside=look"}, Env: []string{"GREETING=good day"}, Output: &out})
+	t.Logf("the machine ran for %v", time.Since(began).Round(time.Millisecond))
+	if err != nil || code != 42 {
+		t.Fatalf("got %d, %v:\n%s", code, err, out.String())
+	}
+	said := out.String()
+	for _, want := range []string{"pid1 true, uid 0", " cpu ", " memory ", " pids", "env good day, a line\r\nwith returns, and one without an end"} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the output lacks %q:\n%s", want, said)
+		}
+	}
+}
+
+func TestCrashIsAnErrorWithTheKernelsWords(t *testing.T) {
+	root := needVM(t)
+	_, err := Run(t.Context(), Config{Root: root, Program: ownBinary(t, root), Args: []string{"-inside=panic"}})
+	if err == nil || !strings.Contains(err.Error(), "Kernel panic") {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestEndOfContextEndsTheMachine(t *testing.T) {
+	root := needVM(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := Run(ctx, Config{Root: root, Program: ownBinary(t, root)})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+func TestMissingNamesThePackage(t *testing.T) {
+	var missing *MissingError
+	if _, err := Run(t.Context(), Config{Root: t.TempDir()}); !errors.As(err, &missing) {
+		t.Fatalf("no kernel: got %v", err)
+	}
+	t.Setenv("PATH", t.TempDir())
+	_, _, err := Find(t.TempDir())
+	if !errors.As(err, &missing) || missing.Package != "qemu-system-x86" {
+		t.Fatalf("no emulator: got %v", err)
+	}
+}
+
+func TestResult(t *testing.T) {
+	for _, c := range []struct {
+		name, in, out string
+		ended         bool
+		code          int
+		fails         bool
+	}{
+		{name: "plain", in: "a\nb\nTOKEN 3\n", out: "a\nb\n", ended: true, code: 3},
+		{name: "after a line without an end", in: "a\nbTOKEN 0\n", out: "a\nb", ended: true},
+		{name: "killed", in: "TOKEN -1\n", ended: true, code: -1},
+		{name: "no last line", in: "a\n", out: "a\n"},
+		{name: "cut short", in: "a\nTOKEN 1", out: "a\n"},
+		{name: "no number", in: "TOKEN x\n", fails: true},
+		{name: "another token", in: "TOKE 0\n", out: "TOKE 0\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out bytes.Buffer
+			r := &result{token: "TOKEN", out: &out}
+			for i := range len(c.in) { // the serial port gives any pieces
+				if _, err := r.Write([]byte(c.in[i : i+1])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if out.String() != c.out || r.ended != c.ended || r.code != c.code || (r.err != nil) != c.fails {
+				t.Errorf("got %q, ended %v, code %d, %v", out.String(), r.ended, r.code, r.err)
+			}
+		})
+	}
+}
