@@ -143,6 +143,8 @@ func (s *scenario) do(args []string, text string) string {
 		s.restart(args[1:])
 	case "status":
 		return s.yaml()
+	case "log": // which instance's log is shown: log CONTAINER [previous]
+		return s.log(args[1], len(args) > 2)
 	default:
 		s.t.Fatalf("unknown command %q", args[0])
 	}
@@ -419,6 +421,15 @@ func (s *scenario) summary() {
 		}
 	}
 	fmt.Fprintln(&s.out, b.String())
+}
+
+func (s *scenario) log(name string, previous bool) string {
+	w := &worker{uid: "uid", machine: s.m, host: &host{cfg: &Config{LogDir: "/logs"}}}
+	state, err := w.find(s.m, name, previous)
+	if err != nil {
+		return err.Error() + "\n"
+	}
+	return fmt.Sprintf("attempt %d exit code %d %s\n", state.Attempt, state.ExitCode, state.LogPath)
 }
 
 func (s *scenario) yaml() string {

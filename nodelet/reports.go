@@ -122,14 +122,14 @@ func (w *worker) find(m *machine, name string, previous bool) (ContainerState, e
 		return ContainerState{}, fmt.Errorf("container %q of pod %s/%s: %w", name, m.a.Pod.Namespace, m.a.Pod.Name, ErrNotFound)
 	}
 	if c.phase == phaseNone {
-		return ContainerState{}, fmt.Errorf("container %q of pod %s/%s: waiting to start: %s: %w", name, m.a.Pod.Namespace, m.a.Pod.Name, c.waitReason, ErrNotFound)
+		return ContainerState{}, fmt.Errorf("container %q of pod %s/%s: waiting to start: %s: %w", name, m.a.Pod.Namespace, m.a.Pod.Name, m.waitReason(c), ErrNotFound)
 	}
 	out := ContainerState{
 		ID: c.id, Name: name, PodUID: w.uid, PodName: m.a.Pod.Name, Namespace: m.a.Pod.Namespace, Attempt: c.attempt,
 		State: StateRunning, PID: c.pid, Image: c.image, StartedAt: c.startedAt, LogPath: w.logPath(name, c.attempt),
 	}
 	term := c.term
-	if previous {
+	if previous && !m.awaitsRestart(c) { // while it waits, what ended last is the previous one
 		if c.last == nil || c.attempt == 0 {
 			return ContainerState{}, fmt.Errorf("previous terminated container %q of pod %s/%s: %w", name, m.a.Pod.Namespace, m.a.Pod.Name, ErrNotFound)
 		}

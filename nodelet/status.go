@@ -67,16 +67,10 @@ func (m *machine) containerStatus(c *container) corev1.ContainerStatus {
 		s.Started = new(bool)
 		s.Ready = c.phase == phaseExited && c.term.ExitCode == 0
 	}
-	waiting := &corev1.ContainerStateWaiting{Reason: c.waitReason, Message: c.waitMsg}
-	if waiting.Reason == "" {
-		waiting.Reason = "ContainerCreating"
-		if len(m.a.Pod.Spec.InitContainers) > 0 {
-			waiting.Reason = "PodInitializing"
-		}
-	}
+	waiting := &corev1.ContainerStateWaiting{Reason: m.waitReason(c), Message: c.waitMsg}
 	s.State, s.LastTerminationState.Terminated = corev1.ContainerState{}, c.last
 	switch {
-	case c.phase == phaseExited && c.waitReason != "" && m.stop == nil && c.restarts(m.a.Pod.Spec.RestartPolicy):
+	case m.awaitsRestart(c):
 		s.State.Waiting = waiting
 		s.LastTerminationState.Terminated = c.term
 	case c.phase == phaseExited:
@@ -94,6 +88,23 @@ func (m *machine) containerStatus(c *container) corev1.ContainerStatus {
 		s.Resources = actualResources(actuated, c.actual)
 	}
 	return s
+}
+
+// waitReason says why a container that should run doesn't.
+func (m *machine) waitReason(c *container) string {
+	switch {
+	case c.waitReason != "":
+		return c.waitReason
+	case len(m.a.Pod.Spec.InitContainers) > 0:
+		return "PodInitializing"
+	default:
+		return "ContainerCreating"
+	}
+}
+
+// awaitsRestart reports whether an ended container is shown as one that waits, its end as its last state.
+func (m *machine) awaitsRestart(c *container) bool {
+	return c.phase == phaseExited && c.waitReason != "" && m.stop == nil && c.restarts(m.a.Pod.Spec.RestartPolicy)
 }
 
 func imageID(i Image) string {

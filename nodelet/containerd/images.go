@@ -97,11 +97,12 @@ func describe(ctx context.Context, img client.Image) (nodelet.Image, error) {
 		return nodelet.Image{}, fmt.Errorf("image %s: size: %w", img.Name(), classed(err, nil))
 	}
 	return nodelet.Image{
-		Ref:    img.Name(),
-		ID:     config.Digest.String(),
-		Digest: img.Target().Digest.String(),
-		User:   c.Config.User,
-		Size:   size,
+		Ref:        img.Name(),
+		ID:         config.Digest.String(),
+		Digest:     img.Target().Digest.String(),
+		User:       c.Config.User,
+		Size:       size,
+		StopSignal: c.Config.StopSignal,
 	}, nil
 }
 

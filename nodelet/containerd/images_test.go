@@ -88,7 +88,7 @@ func guarded(t *testing.T, bearer bool) string {
 		}
 	}))
 	t.Cleanup(server.Close)
-	img, err := ociimage.FromFiles(nil, v1.Config{User: "77", Cmd: []string{"x"}})
+	img, err := ociimage.FromFiles(nil, v1.Config{User: "77", StopSignal: "SIGUSR1", Cmd: []string{"x"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -115,7 +115,7 @@ func TestPullWithLogin(t *testing.T) {
 			t.Errorf("bearer %v: a wrong password answers %v", bearer, err)
 		}
 		img, err := h.Images.Pull(t.Context(), ref, []nodelet.Credential{wrong, right})
-		if err != nil || img.User != "77" {
+		if err != nil || img.User != "77" || img.StopSignal != "SIGUSR1" {
 			t.Errorf("bearer %v: the second login answers %+v, %v", bearer, img, err)
 		}
 	}

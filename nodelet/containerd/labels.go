@@ -19,6 +19,7 @@ const (
 	labelImageRef  = "swell.dev/image-ref"
 	labelImageID   = "swell.dev/image-id"
 	labelDigest    = "swell.dev/image-digest"
+	labelSignal    = "swell.dev/image-stop-signal"
 	labelStarted   = "swell.dev/started-at" // written just after the start
 	labelLost      = "swell.dev/lost-at"    // when its task was found missing: the host restarted, or the shim was killed
 )
@@ -35,6 +36,7 @@ func labelsOf(c nodelet.Container) map[string]string {
 		labelImageRef:  c.Image.Ref,
 		labelImageID:   c.Image.ID,
 		labelDigest:    c.Image.Digest,
+		labelSignal:    c.Image.StopSignal,
 	}
 }
 
@@ -47,7 +49,7 @@ func stateOf(id string, labels map[string]string, created time.Time) nodelet.Con
 		PodName:   labels[labelPodName],
 		Namespace: labels[labelNamespace],
 		Attempt:   int32(attempt),
-		Image:     nodelet.Image{Ref: labels[labelImageRef], ID: labels[labelImageID], Digest: labels[labelDigest]},
+		Image:     nodelet.Image{Ref: labels[labelImageRef], ID: labels[labelImageID], Digest: labels[labelDigest], StopSignal: labels[labelSignal]},
 		CreatedAt: created,
 		StartedAt: timeOf(labels[labelStarted]),
 		LogPath:   labels[labelLogPath],
