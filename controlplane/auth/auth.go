@@ -43,6 +43,9 @@ func NewAuthenticator(tokens *TokenFile) *Authenticator { return &Authenticator{
 func (a *Authenticator) Authenticate(r *http.Request) (controlplane.User, error) {
 	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
 		cert := r.TLS.VerifiedChains[0][0]
+		if cert.Subject.CommonName == "" {
+			return controlplane.User{}, errors.New("the client certificate names nobody")
+		}
 		return controlplane.User{Name: cert.Subject.CommonName, Groups: withAuthenticated(cert.Subject.Organization)}, nil
 	}
 	if scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " "); ok && strings.EqualFold(scheme, "bearer") && a.tokens != nil {

@@ -9,9 +9,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
+
+	"swell.dev/swell/internal/pki"
 )
 
 // JoinTokens are one-time tokens by which nodelets join. They are kept, hashed, in a file that is
@@ -73,7 +74,11 @@ func (j *JoinTokens) New(ttl time.Duration) (token string, expires time.Time, er
 	}
 	expires = now.Add(ttl)
 	j.tokens[hashed(token)] = expires
-	return token, expires, j.save()
+	if err := j.save(); err != nil {
+		delete(j.tokens, hashed(token))
+		return "", time.Time{}, err
+	}
+	return token, expires, nil
 }
 
 // Redeem uses a token up.
@@ -103,25 +108,11 @@ func hashed(token string) string {
 
 func (j *JoinTokens) save() error {
 	b, err := json.Marshal(j.tokens)
-	if err != nil {
-		return err
+	if err == nil {
+		err = pki.WriteFile(j.path, b)
 	}
-	f, err := os.CreateTemp(filepath.Dir(j.path), ".join-*")
 	if err != nil {
 		return fmt.Errorf("join tokens: %w", err)
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), j.path)
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("join tokens: %w", err), os.Remove(f.Name()))
 	}
 	return nil
 }

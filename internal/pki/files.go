@@ -113,6 +113,19 @@ func WriteFile(path string, b []byte) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("pki: %w", err), os.Remove(f.Name()))
 	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir makes a new name durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("pki: %w", err)
+	}
+	defer d.Close() //nolint:errcheck // it was only read
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("pki: %w", err)
+	}
 	return nil
 }
 
@@ -121,7 +134,7 @@ func NewRequest(node string) (csrDER []byte, key *ecdsa.PrivateKey, err error) {
 	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return nil, nil, fmt.Errorf("pki: %w", err)
 	}
-	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: nodePrefix + node, Organization: []string{nodeGroup}}}
+	template := &x509.CertificateRequest{Subject: pkix.Name{CommonName: NodePrefix + node, Organization: []string{NodeGroup}}}
 	if csrDER, err = x509.CreateCertificateRequest(rand.Reader, template, key); err != nil {
 		return nil, nil, fmt.Errorf("pki: %w", err)
 	}

@@ -40,16 +40,17 @@ type CA struct {
 	now  func() time.Time
 }
 
-// Open loads the authority in a directory, or makes one.
+// Open loads the authority in a directory, or makes one. One whose key is gone isn't replaced: everything
+// that trusts it would be locked out.
 func Open(dir string) (*CA, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("pki: %w", err)
 	}
 	ca := &CA{dir: dir, now: time.Now}
-	cert, key, err := loadPair(filepath.Join(dir, "ca"))
-	if errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(dir, "ca.crt")); errors.Is(err, fs.ErrNotExist) {
 		return ca, ca.create()
 	}
+	cert, key, err := loadPair(filepath.Join(dir, "ca"))
 	if err != nil {
 		return nil, fmt.Errorf("pki: %w", err)
 	}
@@ -124,6 +125,7 @@ func (ca *CA) Server(name string, hosts []string) (tls.Certificate, error) {
 
 // Client answers the certificate of a user under a name in the directory.
 func (ca *CA) Client(name, user string, groups []string) (tls.Certificate, error) {
+	groups = slices.Sorted(slices.Values(groups)) // as a certificate holds them
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: user, Organization: groups},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
@@ -176,10 +178,10 @@ func (ca *CA) issue(template *x509.Certificate, public crypto.PublicKey) ([]byte
 	return der, nil
 }
 
-// The names that Kubernetes gives nodes and their group.
+// What Kubernetes puts before a node's name, and the group that all nodes are in.
 const (
-	nodePrefix = "system:node:"
-	nodeGroup  = "system:nodes"
+	NodePrefix = "system:node:"
+	NodeGroup  = "system:nodes"
 )
 
 // SignNode answers a certificate in a node's own name, whatever name the request asks for.
@@ -196,7 +198,7 @@ func (ca *CA) SignNode(csrDER []byte, node string) (certificate, authority []byt
 		return nil, nil, fmt.Errorf("certificate request: key is %T, want ECDSA P-256", csr.PublicKey)
 	}
 	der, err := ca.issue(&x509.Certificate{
-		Subject:     pkix.Name{CommonName: nodePrefix + node, Organization: []string{nodeGroup}},
+		Subject:     pkix.Name{CommonName: NodePrefix + node, Organization: []string{NodeGroup}},
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	}, public)
 	if err != nil {
