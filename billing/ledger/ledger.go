@@ -7,6 +7,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -14,6 +15,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -157,6 +159,17 @@ type Filter struct {
 
 // Segments answers closed and open segments, sorted by pod UID and sequence.
 func (l *Ledger) Segments(ctx context.Context, f Filter) ([]usagev1.Segment, error) {
+	// The open ones first: one that closes meanwhile is then there twice, and not missing.
+	var open []usagev1.Segment
+	l.mu.Lock()
+	for _, list := range l.open {
+		for _, s := range list {
+			if f.matches(&s) {
+				open = append(open, s)
+			}
+		}
+	}
+	l.mu.Unlock()
 	where, args := f.where()
 	closed, err := query(ctx, l.db, "SELECT "+columns+" FROM segments"+where+" ORDER BY pod_uid, sequence", args...)
 	if err != nil {
@@ -166,15 +179,14 @@ func (l *Ledger) Segments(ctx context.Context, f Filter) ([]usagev1.Segment, err
 	for i := range closed {
 		seen[closed[i].ID] = true
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, list := range l.open {
-		for _, s := range list {
-			if !seen[s.ID] && f.matches(&s) {
-				closed = append(closed, s)
-			}
+	for _, s := range open {
+		if !seen[s.ID] {
+			closed = append(closed, s)
 		}
 	}
+	slices.SortStableFunc(closed, func(a, b usagev1.Segment) int {
+		return cmp.Or(strings.Compare(a.PodUID, b.PodUID), cmp.Compare(a.Sequence, b.Sequence))
+	})
 	return closed, nil
 }
 
