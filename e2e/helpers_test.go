@@ -59,21 +59,22 @@ func await(t *testing.T, client kubernetes.Interface, namespace, name, what stri
 	return pod
 }
 
+// awaitPod answers the pod as wanted, or with an error as it was seen last.
 func awaitPod(ctx context.Context, client kubernetes.Interface, namespace, name string, wanted func(*corev1.Pod) bool) (*corev1.Pod, error) {
 	var last *corev1.Pod
 	for {
 		pod, err := client.CoreV1().Pods(namespace).Get(ctx, name, metav1.GetOptions{})
 		if err != nil {
-			return nil, err
+			return last, err
 		}
-		if wanted(pod) {
+		if last = pod; wanted(pod) {
 			return pod, nil
 		}
 		w, err := client.CoreV1().Pods(namespace).Watch(ctx, metav1.ListOptions{
 			FieldSelector: fields.OneTermEqualSelector("metadata.name", name).String(), ResourceVersion: pod.ResourceVersion,
 		})
 		if err != nil {
-			return nil, err
+			return last, err
 		}
 		for ev := range w.ResultChan() {
 			pod, ok := ev.Object.(*corev1.Pod)
@@ -90,20 +91,21 @@ func awaitPod(ctx context.Context, client kubernetes.Interface, namespace, name 
 		}
 		w.Stop()
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("%w; last seen: %s", ctx.Err(), describe(last))
+			return last, fmt.Errorf("%w; last seen: %s", ctx.Err(), describe(last))
 		}
 	}
 }
 
-// awaitGone waits until no pod of that name is left.
-func awaitGone(t *testing.T, client kubernetes.Interface, namespace, name string) {
+// awaitGone waits until no pod of that name is left, and answers it as it was seen last.
+func awaitGone(t *testing.T, client kubernetes.Interface, namespace, name string) *corev1.Pod {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	_, err := awaitPod(ctx, client, namespace, name, func(*corev1.Pod) bool { return false })
+	last, err := awaitPod(ctx, client, namespace, name, func(*corev1.Pod) bool { return false })
 	if !apierrors.IsNotFound(err) {
 		t.Fatalf("pod %s/%s isn't gone: %v", namespace, name, err)
 	}
+	return last
 }
 
 func describe(pod *corev1.Pod) string {
@@ -156,6 +158,18 @@ func kubectl(t *testing.T, args ...string) string {
 		t.Fatalf("kubectl %s: exit %d\n%s", strings.Join(args, " "), code, out)
 	}
 	return out
+}
+
+// kubectlOf runs kubectl against an instance and must succeed.
+func kubectlOf(t *testing.T, in *instance.Instance, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	out, err := command(ctx, in, "kubectl", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("kubectl %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
 }
 
 // kubectlCode runs kubectl with standard input and answers its output and exit code.

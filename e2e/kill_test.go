@@ -8,11 +8,13 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 
@@ -42,10 +44,27 @@ func identify(p *corev1.Pod) identity {
 // newInstance is an instance of the test's own, started, with the busybox image.
 func newInstance(t *testing.T, args ...string) (*instance.Instance, *kubernetes.Clientset) {
 	t.Helper()
-	in, err := instance.New(instance.Config{
-		Binary: filepath.Join(binDir, "swell"), DataDir: filepath.Join(t.TempDir(), "data"),
-		Args: append([]string{"--capacity", capacity}, args...),
-	})
+	in := newRole(t, "up", filepath.Join(t.TempDir(), "data"), append([]string{"--capacity", capacity}, args...)...)
+	start(t, in)
+	c, err := in.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	importBusybox(t, in)
+	return in, c
+}
+
+func importBusybox(t *testing.T, in *instance.Instance) {
+	t.Helper()
+	if out, err := runSwell(t.Context(), in, "image", "import", archive); err != nil {
+		t.Fatalf("image import: %v\n%s", err, out)
+	}
+}
+
+// newRole is a role of the test's own, not started. What it made is removed at the test's end.
+func newRole(t *testing.T, role, dataDir string, args ...string) *instance.Instance {
+	t.Helper()
+	in, err := instance.New(instance.Config{Binary: filepath.Join(binDir, "swell"), DataDir: dataDir, Role: role, Args: args})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,28 +72,26 @@ func newInstance(t *testing.T, args ...string) (*instance.Instance, *kubernetes.
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		if t.Failed() {
-			if out, err := runSwell(ctx, in, "nodes"); err == nil {
-				t.Logf("nodes:\n%s", out)
-			}
-			events, _ := command(ctx, in, "kubectl", "get", "events", "-A").CombinedOutput()
-			t.Logf("events:\n%s", events[max(0, len(events)-8<<10):])
-			if log, err := os.ReadFile(filepath.Join(filepath.Dir(in.Kubeconfig()), "swell.log")); err == nil {
-				t.Logf("swell.log ends with:\n%s", log[max(0, len(log)-8<<10):])
-			}
+			explain(ctx, t, in)
 		}
 		if err := in.Down(ctx); err != nil {
 			t.Error(err)
 		}
 	})
-	start(t, in)
-	c, err := in.Client()
-	if err != nil {
-		t.Fatal(err)
+	return in
+}
+
+// explain logs what helps to understand a failure.
+func explain(ctx context.Context, t *testing.T, in *instance.Instance) {
+	t.Helper()
+	dir := filepath.Dir(in.Kubeconfig())
+	if _, err := os.Stat(in.Kubeconfig()); err == nil {
+		events, _ := command(ctx, in, "kubectl", "get", "events", "-A").CombinedOutput()
+		t.Logf("events:\n%s", events[max(0, len(events)-8<<10):])
 	}
-	if out, err := runSwell(t.Context(), in, "image", "import", archive); err != nil {
-		t.Fatalf("image import: %v\n%s", err, out)
+	if log, err := os.ReadFile(filepath.Join(dir, "swell.log")); err == nil {
+		t.Logf("%s/swell.log ends with:\n%s", dir, log[max(0, len(log)-8<<10):])
 	}
-	return in, c
 }
 
 func start(t *testing.T, in *instance.Instance) {
@@ -86,11 +103,51 @@ func start(t *testing.T, in *instance.Instance) {
 	}
 }
 
-// TestKillEverything kills the whole process at random moments, also in the middle of creates and
-// resizes, and shows that nothing that was answered is lost, no container restarts, and every second is
-// metered once.
+// TestKillEverything kills the whole system, which is one process, at random moments.
 func TestKillEverything(t *testing.T) {
 	in, c := newInstance(t)
+	killLoop(t, in, c, [][]*instance.Instance{{in}})
+}
+
+// TestKillRoles runs the roles apart and kills the control plane, the nodelet, or both.
+func TestKillRoles(t *testing.T) {
+	dir := t.TempDir()
+	nodes, err := instance.FreeAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := newRole(t, "controlplane", filepath.Join(dir, "control"), "--node-listen", nodes)
+	start(t, control)
+	node := newRole(t, "nodelet", filepath.Join(dir, "node"), append(join(t, control, nodes), "--node-name", "apart", "--capacity", capacity)...)
+	start(t, node)
+	c, err := control.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	awaitNode(t, c, "apart")
+	importBusybox(t, control)
+	killLoop(t, control, c, [][]*instance.Instance{{control}, {node}, {control, node}})
+}
+
+// join makes a token and answers the flags with which a nodelet joins.
+func join(t *testing.T, control *instance.Instance, nodes string) []string {
+	t.Helper()
+	out, err := runSwell(t.Context(), control, "nodes", "token", "-o", "json")
+	if err != nil {
+		t.Fatalf("nodes token: %v\n%s", err, out)
+	}
+	var token v1alpha1.JoinToken
+	if err := json.NewDecoder(strings.NewReader(out)).Decode(&token); err != nil {
+		t.Fatalf("nodes token: %v\n%s", err, out)
+	}
+	return []string{"--join", nodes, "--token", token.Status.Token, "--ca-hash", token.Status.CAHash}
+}
+
+// killLoop kills one of the groups of victims at random moments, also in the middle of creates and
+// resizes, starts them again, and shows that nothing that was answered is lost, no container restarts, and
+// every second is metered once.
+func killLoop(t *testing.T, in *instance.Instance, c *kubernetes.Clientset, victims [][]*instance.Instance) {
+	t.Helper()
 	const ns = metav1.NamespaceDefault
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -102,7 +159,7 @@ func TestKillEverything(t *testing.T) {
 	sizes := []string{"100m", "150m", "200m"}
 
 	for round := range rounds {
-		// Creates and resizes go on while the process is killed. Whatever was answered must hold.
+		// Creates and resizes go on meanwhile. Whatever was answered must hold.
 		name := fmt.Sprintf("p%d", round)
 		answered := make(chan bool, 1)
 		go func() {
@@ -118,12 +175,17 @@ func TestKillEverything(t *testing.T) {
 		}()
 		timer := time.NewTimer(time.Duration(random.IntN(300)) * time.Millisecond)
 		<-timer.C
-		if err := in.Signal(syscall.SIGKILL); err != nil {
-			t.Fatal(err)
+		group := victims[random.IntN(len(victims))]
+		for _, victim := range group {
+			if err := victim.Signal(syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
 		}
 		created := <-answered
 		<-resized
-		start(t, in)
+		for _, victim := range group {
+			start(t, victim)
+		}
 		if created {
 			pod := await(t, c, ns, name, "ready", ready)
 			known[name] = identify(pod)
@@ -137,53 +199,85 @@ func TestKillEverything(t *testing.T) {
 			}
 		}
 	}
+	t.Logf("%d kills, %d pods", rounds, len(known))
 	checkMetering(t, in, c, known)
 }
 
-// checkMetering compares what was metered with how long each container ran.
+// checkMetering ends the pods and compares what was metered with how long each container ran.
 func checkMetering(t *testing.T, in *instance.Instance, c *kubernetes.Clientset, known map[string]identity) {
 	t.Helper()
-	const ns = metav1.NamespaceDefault
-	ends := map[string]time.Time{}
-	for name := range known {
-		zero := int64(1)
-		if err := c.CoreV1().Pods(ns).Delete(t.Context(), name, metav1.DeleteOptions{GracePeriodSeconds: &zero}); err != nil {
-			t.Fatal(err)
-		}
+	ran := map[string]time.Duration{}
+	var mu sync.Mutex // guards ran
+	var wg sync.WaitGroup
+	for name, id := range known {
+		wg.Go(func() {
+			end, err := remove(t.Context(), c, metav1.NamespaceDefault, name)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ran[name] = end.Sub(id.started)
+		})
 	}
-	for name := range known {
-		awaitGone(t, c, ns, name)
-		ends[name] = time.Now()
-	}
+	wg.Wait()
 	for _, bill := range bills(t, in) {
-		was, ok := known[bill.Name]
+		wall, ok := ran[bill.Name]
 		if !ok {
-			t.Errorf("a bill for pod %s, which is not known", bill.Name)
+			t.Errorf("a bill for pod %s, which is not known, or another one", bill.Name)
 			continue
 		}
-		delete(known, bill.Name)
-		if string(bill.UID) != was.uid {
-			t.Errorf("pod %s: billed as %s, was %s", bill.Name, bill.UID, was.uid)
+		delete(ran, bill.Name)
+		if string(bill.UID) != known[bill.Name].uid {
+			t.Errorf("pod %s: billed as %s, was %s", bill.Name, bill.UID, known[bill.Name].uid)
 		}
-		var sum time.Duration
-		for i, line := range bill.Lines {
-			if line.End.IsZero() {
-				t.Errorf("pod %s: line %d is open after the pod ended", bill.Name, i)
-			}
-			if i > 0 && !line.Start.Time.Equal(bill.Lines[i-1].End.Time) {
-				t.Errorf("pod %s: line %d starts at %s, the one before ends at %s", bill.Name, i, line.Start, bill.Lines[i-1].End)
-			}
-			sum += time.Duration(line.Milliseconds) * time.Millisecond
-		}
-		// Kubernetes' times are whole seconds, so the process started up to one second after startedAt says.
-		wall := ends[bill.Name].Sub(was.started)
-		if sum > wall+time.Second || sum < bill.Lines[len(bill.Lines)-1].End.Sub(was.started)-2*time.Second {
+		sum := seamless(t, bill)
+		// The resolution is a second, and Kubernetes' times of start and end are cut to whole ones.
+		if off := sum - wall; off < -2*time.Second || off > 2*time.Second {
 			t.Errorf("pod %s: metered %s, ran %s", bill.Name, sum, wall)
 		}
 	}
-	for name := range known {
+	for name := range ran {
 		t.Errorf("pod %s ran and has no bill", name)
 	}
+}
+
+// remove deletes a pod and answers when its container ended.
+func remove(ctx context.Context, c *kubernetes.Clientset, ns, name string) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	grace := int64(1)
+	if err := c.CoreV1().Pods(ns).Delete(ctx, name, metav1.DeleteOptions{GracePeriodSeconds: &grace}); err != nil {
+		return time.Time{}, err
+	}
+	ended := func(p *corev1.Pod) bool {
+		return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Terminated != nil
+	}
+	pod, err := awaitPod(ctx, c, ns, name, ended)
+	if pod == nil || !ended(pod) {
+		return time.Time{}, fmt.Errorf("pod %s/%s doesn't end: %w", ns, name, err)
+	}
+	if _, err := awaitPod(ctx, c, ns, name, func(*corev1.Pod) bool { return false }); !apierrors.IsNotFound(err) {
+		return time.Time{}, fmt.Errorf("pod %s/%s isn't gone: %w", ns, name, err)
+	}
+	return pod.Status.ContainerStatuses[0].State.Terminated.FinishedAt.Time, nil
+}
+
+// seamless checks that the lines of an ended pod's bill abut, and answers their sum.
+func seamless(t *testing.T, bill v1alpha1.Bill) time.Duration {
+	t.Helper()
+	var sum time.Duration
+	for i, line := range bill.Lines {
+		if line.End.IsZero() {
+			t.Errorf("pod %s: line %d is open after the pod ended", bill.Name, i)
+		}
+		if i > 0 && !line.Start.Time.Equal(bill.Lines[i-1].End.Time) {
+			t.Errorf("pod %s: line %d starts at %s, the one before ends at %s", bill.Name, i, line.Start, bill.Lines[i-1].End)
+		}
+		sum += time.Duration(line.Milliseconds) * time.Millisecond
+	}
+	return sum
 }
 
 func bills(t *testing.T, in *instance.Instance) []v1alpha1.Bill {

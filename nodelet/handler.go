@@ -82,17 +82,23 @@ func (h *handler) hook(ctx context.Context, l *corev1.LifecycleHandler) error {
 	return err
 }
 
+// notAskedError is a question that didn't reach the container: the host, not the container, is at fault.
+type notAskedError struct{ err error }
+
+func (e *notAskedError) Error() string { return e.err.Error() }
+func (e *notAskedError) Unwrap() error { return e.err }
+
 // exec runs a command in the container. A code other than zero is an error that shows its output.
 func (h *handler) exec(ctx context.Context, command []string) (string, error) {
 	out := &limitedBuffer{left: maxProbeOutput}
 	p, err := h.runtime.Exec(ctx, h.id, Exec{Command: command, Stdout: out, Stderr: out})
 	if err != nil {
-		return "", err
+		return "", &notAskedError{err}
 	}
 	code, err := p.Wait(ctx)
 	switch {
 	case err != nil:
-		return out.String(), err
+		return out.String(), &notAskedError{err}
 	case code != 0:
 		text := out.String()
 		if text == "" {

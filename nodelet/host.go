@@ -52,7 +52,8 @@ func (h *host) do(ctx context.Context, a Assignment, allocated map[string]corev1
 		if err != nil {
 			message = err.Error()
 		}
-		return inProbe{act.Container, act.Attempt, act.Kind, err == nil, message}
+		var notAsked *notAskedError
+		return inProbe{act.Container, act.Attempt, act.Kind, err == nil, errors.As(err, &notAsked), message}
 	case actVolumes:
 		_, err := h.cfg.Volumes.Prepare(ctx, a, act.IP)
 		return inVolumes{act.Version, err}

@@ -77,6 +77,7 @@ type (
 		Attempt   int32
 		Kind      probeKind
 		OK        bool
+		NotAsked  bool // the host couldn't ask, so nothing is known
 		Message   string
 	}
 	// inVolumes ends actVolumes.

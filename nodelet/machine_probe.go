@@ -93,6 +93,10 @@ func (m *machine) probed(in inProbe) {
 	}
 	s := c.probeState(in.Kind)
 	s.busy = false
+	if in.NotAsked { // as in Kubernetes it counts neither way
+		m.event(corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe errored and resulted in unknown state: %s", in.Kind, in.Message), c)
+		return
+	}
 	if in.OK {
 		s.successes, s.failures = s.successes+1, 0
 	} else {

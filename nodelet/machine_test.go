@@ -128,7 +128,7 @@ func (s *scenario) do(args []string, text string) string {
 				s.succeed(a)
 			}
 		}
-	case "fail": // fail KIND [class] message…
+	case "fail": // fail KIND [class] message…; a probe's class is host where it couldn't be asked
 		s.fail(args[1], strings.Join(args[2:], " "))
 	case "exit": // exit CONTAINER CODE [oom] [message…]
 		s.exit(args[1:])
@@ -250,7 +250,7 @@ func (s *scenario) succeed(a action) {
 	case actHook:
 		s.step(inHook{a.Container, a.Attempt, a.Stop, nil})
 	case actProbe:
-		s.step(inProbe{a.Container, a.Attempt, a.Kind, true, ""})
+		s.step(inProbe{a.Container, a.Attempt, a.Kind, true, false, ""})
 	case actVolumes:
 		s.step(inVolumes{a.Version, nil})
 	case actUsage:
@@ -292,7 +292,8 @@ func (s *scenario) fail(kind, message string) {
 		case actHook:
 			s.step(inHook{a.Container, a.Attempt, a.Stop, err})
 		case actProbe:
-			s.step(inProbe{a.Container, a.Attempt, a.Kind, false, message})
+			message, notAsked := strings.CutPrefix(message, "host ")
+			s.step(inProbe{a.Container, a.Attempt, a.Kind, false, notAsked, message})
 		case actResize:
 			s.step(inResized{Resources: a.Resources, Err: err})
 		case actMeter:

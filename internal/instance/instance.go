@@ -1,6 +1,6 @@
-// Package instance runs `swell up` as a user would, as a process of its own under a data directory, for
-// the demo and the end-to-end tests: start, wait until it is ready, kill it or end it, start it again on
-// the same directory, and remove what it made.
+// Package instance runs `swell up`, or a role of it, as a user would, as a process of its own under a data
+// directory, for the demo and the end-to-end tests: start, wait until it is ready, kill it or end it, start
+// it again on the same directory, and remove what it made.
 package instance
 
 import (
@@ -22,14 +22,15 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// ReadyLine is what `swell up` prints, alone on a line, when pods can be created.
+// ReadyLine is what a role prints, alone on a line, when it works: `swell up` when pods can be created.
 const ReadyLine = "swell is ready"
 
 // Config says what to run.
 type Config struct {
 	Binary  string    // path of swell
 	DataDir string    // absolute
-	Args    []string  // more flags of `swell up`
+	Role    string    // up, controlplane or nodelet; default up
+	Args    []string  // more flags of the role
 	Output  io.Writer // what it prints; nil: kept for errors only
 }
 
@@ -44,31 +45,47 @@ type Instance struct {
 	err  error         // of the ended cmd
 }
 
-// New chooses a free port, which the instance keeps over its restarts.
+// New chooses a free port for the API, which the instance keeps over its restarts.
 func New(cfg Config) (*Instance, error) {
+	if cfg.Role == "" {
+		cfg.Role = "up"
+	}
 	if !filepath.IsAbs(cfg.DataDir) || !filepath.IsAbs(cfg.Binary) {
 		return nil, fmt.Errorf("instance: data directory %q and binary %q must be absolute", cfg.DataDir, cfg.Binary)
 	}
+	i := &Instance{cfg: cfg}
+	if cfg.Role == "nodelet" {
+		return i, nil // it dials out
+	}
+	var err error
+	i.listen, err = FreeAddress()
+	return i, err
+}
+
+// FreeAddress answers a loopback address with a port that nobody listens on.
+func FreeAddress() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return nil, err
+		return "", err
 	}
-	defer l.Close()
-	return &Instance{cfg: cfg, listen: l.Addr().String()}, nil
+	return l.Addr().String(), l.Close()
 }
 
 // Kubeconfig is the file that `swell up` writes.
 func (i *Instance) Kubeconfig() string { return filepath.Join(i.cfg.DataDir, "kubeconfig") }
 
-// Start runs `swell up` and returns when it is ready.
+// Start runs the role and returns when it is ready.
 func (i *Instance) Start(ctx context.Context) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.cmd != nil {
 		return errors.New("instance: already started")
 	}
-	args := append([]string{"up", "--data-dir", i.cfg.DataDir, "--listen", i.listen}, i.cfg.Args...)
-	cmd := exec.Command(i.cfg.Binary, args...)
+	args := []string{i.cfg.Role, "--data-dir", i.cfg.DataDir}
+	if i.listen != "" {
+		args = append(args, "--listen", i.listen)
+	}
+	cmd := exec.Command(i.cfg.Binary, append(args, i.cfg.Args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a Ctrl-C here is not one there
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -76,7 +93,7 @@ func (i *Instance) Start(ctx context.Context) error {
 	}
 	cmd.Stderr = cmd.Stdout
 	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("%s up: %w", i.cfg.Binary, err)
+		return fmt.Errorf("%s %s: %w", i.cfg.Binary, i.cfg.Role, err)
 	}
 	ready, done := make(chan struct{}), make(chan struct{})
 	var tail tailBuffer
@@ -105,12 +122,12 @@ func (i *Instance) Start(ctx context.Context) error {
 		return nil
 	case <-done:
 		i.cmd = nil
-		return fmt.Errorf("swell up ended before it was ready: %v\n%s", i.err, tail.String())
+		return fmt.Errorf("swell %s ended before it was ready: %v\n%s", i.cfg.Role, i.err, tail.String())
 	case <-ctx.Done():
 		_ = cmd.Process.Kill()
 		<-done
 		i.cmd = nil
-		return fmt.Errorf("swell up wasn't ready in time: %w\n%s", ctx.Err(), tail.String())
+		return fmt.Errorf("swell %s wasn't ready in time: %w\n%s", i.cfg.Role, ctx.Err(), tail.String())
 	}
 }
 
@@ -127,7 +144,7 @@ func (i *Instance) Signal(sig syscall.Signal) error {
 	<-i.done
 	i.cmd = nil
 	if sig != syscall.SIGKILL && i.err != nil {
-		return fmt.Errorf("swell up after %v: %w", sig, i.err)
+		return fmt.Errorf("swell %s after %v: %w", i.cfg.Role, sig, i.err)
 	}
 	return nil
 }

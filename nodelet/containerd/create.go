@@ -47,7 +47,7 @@ func (r *Runtime) Create(ctx context.Context, c nodelet.Container) error {
 		err = errors.Join(err, r.remove(context.WithoutCancel(ctx), c.ID))
 	}
 	if err != nil {
-		return fmt.Errorf("container %s: %w", c.ID, err)
+		return fmt.Errorf("container %s: %w", c.ID, r.withDisk(err))
 	}
 	return nil
 }

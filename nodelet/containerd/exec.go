@@ -29,7 +29,7 @@ func (r *Runtime) Exec(ctx context.Context, id string, e nodelet.Exec) (nodelet.
 	ctx = r.in(ctx)
 	p, err := r.exec(ctx, id, e)
 	if err != nil {
-		return nil, fmt.Errorf("container %s: exec: %w", id, err)
+		return nil, fmt.Errorf("container %s: exec: %w", id, r.withDisk(err))
 	}
 	return p, nil
 }

@@ -30,7 +30,7 @@ func (r *Runtime) Start(ctx context.Context, id string) (int, time.Time, error) 
 		}
 	}
 	if err != nil {
-		return 0, time.Time{}, fmt.Errorf("container %s: %w", id, classed(err, nodelet.ErrStart))
+		return 0, time.Time{}, fmt.Errorf("container %s: %w", id, r.withDisk(classed(err, nodelet.ErrStart)))
 	}
 	at := time.Now()
 	r.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ func join(ctx context.Context, dir, node string, cfg joinConfig, log *slog.Logge
 	id := &identity{dir: dir, node: node, address: cfg.Address, log: log}
 	err := id.load()
 	if err == nil {
-		return id, nil
+		return id, id.speaksFor(node)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -64,6 +65,14 @@ func join(ctx context.Context, dir, node string, cfg joinConfig, log *slog.Logge
 	return id, id.request(func(csr []byte) (*nodev1.JoinResponse, error) {
 		return nodev1.NewFleetClient(conn).Join(ctx, &nodev1.JoinRequest{NodeName: node, Token: cfg.Token, CsrDer: csr})
 	})
+}
+
+// speaksFor refuses a certificate that is another node's: the control plane would.
+func (id *identity) speaksFor(node string) error {
+	if name := strings.TrimPrefix(id.cert.Leaf.Subject.CommonName, pki.NodePrefix); name != node {
+		return fmt.Errorf("--node-name %s: this host has joined as %q, whose certificate is in %s: leave the name, or remove that folder and join anew", node, name, id.dir)
+	}
+	return nil
 }
 
 // pinned trusts exactly the authority whose certificate has this hash.
