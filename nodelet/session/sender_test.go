@@ -133,6 +133,23 @@ func TestNothingIsLost(t *testing.T) {
 	}
 }
 
+// TestEndMustWait: an end that is found out together with more segments than may be in flight waits.
+func TestEndMustWait(t *testing.T) {
+	pods, journal := newFakePods(), newFakeJournal()
+	for i := range maxUnacked + 1 {
+		journal.add(closedSegment("u1", int64(i+1)))
+	}
+	pods.set(reportOf("u1", corev1.PodSucceeded))
+	stream := &broken{left: 1000}
+	s := &sender{cfg: &Config{Pods: pods, Journal: journal}, stream: stream, sent: map[usagev1.ID]bool{}}
+	if err := s.changes(); err != nil || pods.returned != 1 || !s.behind {
+		t.Errorf("%v; %d reports were put back", err, pods.returned)
+	}
+	if last := stream.sent[len(stream.sent)-1]; last != "segments" {
+		t.Errorf("the last message is %q", last)
+	}
+}
+
 // TestBehind: a sender with too many segments in flight neither tells of pods nor turns in circles.
 func TestBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -161,6 +178,9 @@ func TestBehind(t *testing.T) {
 		}
 		acked <- ids
 		synctest.Wait()
+		if len(s.sent) != 1 {
+			t.Errorf("%d segments count as in flight", len(s.sent))
+		}
 		if n := len(stream.sent); stream.sent[n-1] != "reports u1=Succeeded" || stream.sent[n-3] != fmt.Sprintf("segments u1/%d", maxUnacked+1) {
 			t.Errorf("the last messages are %v", stream.sent[n-3:])
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -175,6 +176,9 @@ func TestExchange(t *testing.T) {
 			return nil
 		}
 		<-ctx.Done()
+		for range 10_000 {
+			runtime.Gosched() // who doesn't wait is ahead
+		}
 		ended <- open.GetExec().GetPodUid() + " with the session"
 		return ctx.Err()
 	}
@@ -202,8 +206,13 @@ func TestExchange(t *testing.T) {
 		t.Errorf("an exchange ends: %s", got)
 	}
 	stop()
-	if got := <-ended; got != "u2 with the session" {
-		t.Errorf("an exchange ends: %s", got)
+	select {
+	case got := <-ended:
+		if got != "u2 with the session" {
+			t.Errorf("an exchange ends: %s", got)
+		}
+	default:
+		t.Error("Run doesn't wait for the exchanges")
 	}
 	if _, err := two.stream.Recv(); status.Code(err) != codes.Canceled {
 		t.Errorf("its other side: %v", err)
