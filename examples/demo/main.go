@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -55,6 +56,9 @@ func run(ctx context.Context, cfg config) (err error) {
 	up := instance.Config{
 		Binary:  filepath.Join(bin, "swell"),
 		DataDir: filepath.Join(dir, "data"),
+	}
+	if runtime.NumCPU() < 2 {
+		up.Args = []string{"--capacity", "cpu=2"} // it shows a resize to 2 CPU
 	}
 	if cfg.verbose {
 		up.Output = os.Stderr

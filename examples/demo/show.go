@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -90,41 +91,60 @@ func (s *show) create(ctx context.Context) error {
 		return err
 	}
 	answered := time.Since(began)
-	s.pod, err = s.await(ctx, created.ResourceVersion, func(p *corev1.Pod) (bool, error) {
+	_, err = s.await(ctx, func(p *corev1.Pod) (bool, error) {
 		if p.Status.Phase == corev1.PodFailed {
 			return false, fmt.Errorf("pod failed: %s %s", p.Status.Reason, p.Status.Message)
 		}
-		for _, c := range p.Status.Conditions {
-			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-				return true, nil
-			}
-		}
-		return false, nil
+		return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Running != nil, nil
 	})
 	if err != nil {
 		return err
 	}
-	started := s.pod.Status.ContainerStatuses[0].State.Running.StartedAt
-	if s.kernel, err = findKernel(string(s.pod.UID), "web"); err != nil {
+	seen := time.Since(began)
+	if s.kernel, err = findKernel(string(created.UID), "web"); err != nil {
+		return err
+	}
+	process, err := s.kernel.started()
+	if err != nil {
+		return err
+	}
+	if s.pod, err = s.await(ctx, isReady); err != nil {
 		return err
 	}
 	say("create   POST answered 201 in %s, already on node %s, durable in etcd", ms(answered), created.Spec.NodeName)
-	say("         Ready after %s, image pull included (process started %s, address %s)", ms(time.Since(began)), started.Format(time.TimeOnly), s.pod.Status.PodIP)
+	say("running  the process began %s after the POST, image pull included; a watch said so after %s", ms(process.Sub(began)), ms(seen))
+	say("ready    by its readiness probe after %s, at %s", ms(time.Since(began)), s.pod.Status.PodIP)
 	return nil
 }
 
-// await watches the pod from a version on until it is as wanted.
-func (s *show) await(ctx context.Context, version string, wanted func(*corev1.Pod) (bool, error)) (*corev1.Pod, error) {
+func isReady(p *corev1.Pod) (bool, error) {
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// await watches the pod until it is as wanted.
+func (s *show) await(ctx context.Context, wanted func(*corev1.Pod) (bool, error)) (*corev1.Pod, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	w, err := s.client.CoreV1().Pods(metav1.NamespaceDefault).Watch(ctx, metav1.ListOptions{
-		FieldSelector: fields.OneTermEqualSelector("metadata.name", "web").String(), ResourceVersion: version,
+	pods := s.client.CoreV1().Pods(metav1.NamespaceDefault)
+	last, err := pods.Get(ctx, "web", metav1.GetOptions{})
+	if err != nil {
+		return nil, err
+	}
+	if done, err := wanted(last); err != nil || done {
+		return last, err
+	}
+	w, err := pods.Watch(ctx, metav1.ListOptions{
+		FieldSelector: fields.OneTermEqualSelector("metadata.name", "web").String(), ResourceVersion: last.ResourceVersion,
 	})
 	if err != nil {
 		return nil, err
 	}
 	defer w.Stop()
-	var last *corev1.Pod
 	for ev := range w.ResultChan() {
 		pod, ok := ev.Object.(*corev1.Pod)
 		if !ok {
@@ -153,11 +173,10 @@ func (s *show) resizeUnderLoad(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cpu, memory, err := s.kernel.limits()
-	if err != nil {
+	say("before   %.0f requests/s at 250m CPU", small)
+	if err := s.sayLimits(smallCPU, smallMemory); err != nil {
 		return err
 	}
-	say("before   %s: %dm CPU, %d MiB; %s: %.0f requests/s", filepath.Base(s.kernel.cpu), cpu, memory>>20, s.kernelName(), small)
 
 	patch := fmt.Sprintf(`{"spec":{"containers":[{"name":"web","resources":{"requests":{"cpu":"%dm","memory":"%d"},"limits":{"cpu":"%dm","memory":"%d"}}}]}}`,
 		largeCPU, largeMemory, largeCPU, largeMemory)
@@ -181,10 +200,10 @@ func (s *show) resizeUnderLoad(ctx context.Context) error {
 		return err
 	}
 	total := load.Stop()
-	if cpu, memory, err = s.kernel.limits(); err != nil {
+	say("after    %.0f requests/s at 2 CPU, %.1f times as many", large, large/small)
+	if err := s.sayLimits(largeCPU, largeMemory); err != nil {
 		return err
 	}
-	say("after    %dm CPU, %d MiB: %.0f requests/s, %.1f times as many", cpu, memory>>20, large, large/small)
 	now, err := s.kernel.pid()
 	if err != nil {
 		return err
@@ -204,11 +223,23 @@ func (s *show) resizeUnderLoad(ctx context.Context) error {
 	return errors.Join(broken...)
 }
 
-func (s *show) kernelName() string {
-	if s.kernel.v2 {
-		return "cgroup v2"
+// sayLimits prints what the kernel has, which must be these.
+func (s *show) sayLimits(cpuMilli, memory int64) error {
+	cpu, bytes, err := s.kernel.limits()
+	if err != nil {
+		return err
 	}
-	return "cgroup v1"
+	for _, file := range []string{s.kernel.cpu, s.kernel.memory} {
+		value, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		say("         %s: %s", filepath.Base(file), strings.TrimSpace(string(value)))
+	}
+	if cpu != cpuMilli || bytes != memory {
+		return fmt.Errorf("the kernel has %dm CPU and %d bytes, not %dm and %d", cpu, bytes, cpuMilli, memory)
+	}
+	return nil
 }
 
 // measure answers the requests per second over the configured time.
