@@ -62,10 +62,13 @@ func validateImage(image string, at *field.Path) field.ErrorList {
 
 // onlyMain are fields that init containers don't have.
 func onlyMain(c *corev1.Container, at *field.Path) field.ErrorList {
-	if p := c.RestartPolicy; p != nil && *p == corev1.ContainerRestartPolicyAlways {
-		return nil // a sidecar, which is refused for what it is
-	}
 	var errs field.ErrorList
+	if p := c.RestartPolicy; p != nil {
+		if *p == corev1.ContainerRestartPolicyAlways {
+			return nil // a sidecar
+		}
+		errs = append(errs, field.NotSupported(at.Child("restartPolicy"), *p, []corev1.ContainerRestartPolicy{corev1.ContainerRestartPolicyAlways}))
+	}
 	for _, f := range []struct {
 		name string
 		set  bool

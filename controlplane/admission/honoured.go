@@ -34,6 +34,7 @@ var honoured = newPaths(slices.Concat(
 	below("tolerations/*", "key", "operator", "value", "effect", "tolerationSeconds"),
 	below("containers/*", containerFields...),
 	below("initContainers/*", containerFields...),
+	[]string{"initContainers/*/restartPolicy"},
 ))
 
 var containerFields = slices.Concat(

@@ -81,7 +81,8 @@ func TestValidateContainers(t *testing.T) {
 			[]string{"c.resizePolicy[0].restartPolicy: invalid"}},
 		{"init container with what it can't have", "initContainers: [{name: i, image: i, livenessProbe: {exec: {command: [a]}}, lifecycle: {preStop: {exec: {command: [a]}}}, readinessProbe: {exec: {command: [a]}}, startupProbe: {exec: {command: [a]}}}]",
 			[]string{"initContainers[0].livenessProbe: forbidden", "initContainers[0].readinessProbe: forbidden", "initContainers[0].startupProbe: forbidden", "initContainers[0].lifecycle: forbidden"}},
-		{"sidecar, refused as such", "initContainers: [{name: i, image: i, restartPolicy: Always, livenessProbe: {exec: {command: [a]}}}]", []string{"initContainers[0].restartPolicy: forbidden"}},
+		{"sidecar", "initContainers: [{name: i, image: i, restartPolicy: Always, livenessProbe: {exec: {command: [a]}}, lifecycle: {preStop: {exec: {command: [a]}}}}]", nil},
+		{"init container that is no sidecar", "initContainers: [{name: i, image: i, restartPolicy: Never}]", []string{"initContainers[0].restartPolicy: unsupported"}},
 	})
 }
 

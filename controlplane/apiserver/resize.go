@@ -38,7 +38,6 @@ func (s *Server) resized(q *request, sent, old *corev1.Pod, manager string) (con
 	if err := sameObject(q, sent, old); err != nil {
 		return nil, err
 	}
-	s.cfg.Admission.Default(sent)
 	next := old.DeepCopy()
 	errs := takeResources(next, sent)
 	if terminal(old) {
@@ -75,6 +74,12 @@ func takeResources(next, sent *corev1.Pod) field.ErrorList {
 			return field.ErrorList{field.Forbidden(path.Index(i).Child("name"), "containers may not be renamed or reordered on resize")}
 		}
 		to.Resources.Requests, to.Resources.Limits = from.Resources.Requests.DeepCopy(), from.Resources.Limits.DeepCopy()
+	}
+	// Kubernetes resizes sidecars too; where that isn't served it must not look as if it were.
+	for i := range sent.Spec.InitContainers {
+		if i >= len(next.Spec.InitContainers) || !equality.Semantic.DeepEqual(sent.Spec.InitContainers[i].Resources, next.Spec.InitContainers[i].Resources) {
+			return field.ErrorList{field.Forbidden(field.NewPath("spec", "initContainers").Index(i).Child("resources"), "resizing init containers and sidecars is not supported by Swell")}
+		}
 	}
 	return nil
 }

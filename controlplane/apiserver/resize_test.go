@@ -95,7 +95,10 @@ func TestResizeAdmitted(t *testing.T) {
 
 func TestResizeRefused(t *testing.T) {
 	h := start(t)
-	if _, err := h.client().CoreV1().Pods("default").Create(testContext(t), testPod("a"), metav1.CreateOptions{}); err != nil {
+	pod := testPod("a")
+	always := corev1.ContainerRestartPolicyAlways
+	pod.Spec.InitContainers = []corev1.Container{{Name: "s", Image: "s", RestartPolicy: &always, Resources: *pod.Spec.Containers[0].Resources.DeepCopy()}}
+	if _, err := h.client().CoreV1().Pods("default").Create(testContext(t), pod, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	tests := []struct {
@@ -106,6 +109,7 @@ func TestResizeRefused(t *testing.T) {
 		{"another class", `{"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"1m"}}}]}}`, metav1.StatusReasonInvalid},
 		{"another container", `{"spec":{"containers":[{"name":"d","image":"i"}]}}`, metav1.StatusReasonInvalid},
 		{"negative", string(resizePatch("-1")), metav1.StatusReasonInvalid},
+		{"a sidecar", `{"spec":{"initContainers":[{"name":"s","resources":{"limits":{"cpu":"2"}}}]}}`, metav1.StatusReasonInvalid},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

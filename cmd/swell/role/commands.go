@@ -60,7 +60,7 @@ on with them. "swell down" removes everything that it made.`,
 		},
 	}
 	dataDirFlag(cmd, &path)
-	cc.flags(cmd.Flags())
+	cc.flags(cmd.Flags(), "127.0.0.1:0") // its own nodelet is told where that is
 	nc.flags(cmd.Flags())
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "print the log, which is in DATA-DIR/swell.log")
 	return cmd
@@ -138,7 +138,7 @@ func newControlPlane(version string) *cobra.Command {
 		},
 	}
 	dataDirFlag(cmd, &path)
-	cc.flags(cmd.Flags())
+	cc.flags(cmd.Flags(), defaultNodeListen)
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "print the log, which is in DATA-DIR/swell.log")
 	return cmd
 }

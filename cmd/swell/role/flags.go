@@ -15,31 +15,33 @@ import (
 // Ports that are taken unless a flag says otherwise.
 const (
 	defaultListen     = "127.0.0.1:6443"
-	defaultNodeListen = "127.0.0.1:0"
+	defaultNodeListen = "127.0.0.1:6444"
 )
 
 // controlPlaneConfig is what the control plane's role is told.
 type controlPlaneConfig struct {
-	Listen        string
-	NodeListen    string
-	SANs          []string
-	EtcdEndpoints []string
-	EtcdCA        string
-	EtcdCert      string
-	EtcdKey       string
-	TokenFile     string
-	PriceFile     string
+	AllowPrivileged bool
+	Listen          string
+	NodeListen      string
+	SANs            []string
+	EtcdEndpoints   []string
+	EtcdCA          string
+	EtcdCert        string
+	EtcdKey         string
+	TokenFile       string
+	PriceFile       string
 }
 
-func (c *controlPlaneConfig) flags(f *pflag.FlagSet) {
+func (c *controlPlaneConfig) flags(f *pflag.FlagSet, nodeListen string) {
 	f.StringVar(&c.Listen, "listen", defaultListen, "address of the REST API; the default is reachable from this machine only")
-	f.StringVar(&c.NodeListen, "node-listen", defaultNodeListen, "address that nodelets dial; port 0 chooses a free one")
+	f.StringVar(&c.NodeListen, "node-listen", nodeListen, "address that nodelets dial; port 0 chooses a free one")
 	f.StringSliceVar(&c.SANs, "tls-san", nil, "more names and addresses that the server's certificate is valid for")
 	f.StringSliceVar(&c.EtcdEndpoints, "etcd-endpoints", nil, "an etcd cluster to use instead of the embedded one")
 	f.StringVar(&c.EtcdCA, "etcd-ca", "", "file with the CA of that cluster")
 	f.StringVar(&c.EtcdCert, "etcd-cert", "", "file with the client certificate for that cluster")
 	f.StringVar(&c.EtcdKey, "etcd-key", "", "file with the key of that certificate")
 	f.StringVar(&c.TokenFile, "token-file", "", `bearer tokens, a line each: token,user,uid,"group1,group2" (default DATA-DIR/tokens.csv)`)
+	f.BoolVar(&c.AllowPrivileged, "allow-privileged", false, "let users run containers with rights over their host: privileged ones, and capabilities such as SYS_ADMIN")
 	f.StringVar(&c.PriceFile, "price-file", "", "prices to bill by (default: the list that Swell ships)")
 }
 
