@@ -14,6 +14,7 @@ import (
 // job tells /init what to run. It is the file /job in the machine, as JSON.
 type job struct {
 	Args, Env []string
+	Await     string // a device that must be there first
 	Token     string // begins the last line, which gives the exit code
 }
 

@@ -18,6 +18,9 @@ import (
 // Emulator is what the machine runs in.
 const Emulator = "qemu-system-x86_64"
 
+// Disk is where the machine has its disk, if it has one.
+const Disk = "/dev/nvme0n1"
+
 // kernels is where make puts the kernel, from the module's root.
 const kernels = ".cache/debian/linux-image-cloud-amd64/boot/vmlinuz-*"
 
@@ -38,6 +41,7 @@ type Config struct {
 	Args    []string // of the program
 	Env     []string
 	Memory  int      // MiB; 512 if 0
+	Disk    int64    // MiB of a blank disk at the path Disk; none if 0
 	Kernel  []string // further words of the kernel's command line
 	Output  io.Writer
 }
@@ -71,8 +75,18 @@ func Run(ctx context.Context, cfg Config) (code int, err error) {
 	if err := buildInit(cfg.Root, initBinary); err != nil {
 		return 0, err
 	}
-	token := rand.Text()
-	if err := writeImage(image, initBinary, cfg.Program, job{Args: cfg.Args, Env: cfg.Env, Token: token}); err != nil {
+	j := job{Args: cfg.Args, Env: cfg.Env, Token: rand.Text()}
+	var disk []string
+	if cfg.Disk > 0 {
+		file := filepath.Join(dir, "disk")
+		if err := errors.Join(os.WriteFile(file, nil, 0o600), os.Truncate(file, cfg.Disk<<20)); err != nil {
+			return 0, fmt.Errorf("vm: disk: %w", err)
+		}
+		// Debian's kernel has this one's driver built in.
+		disk = []string{"-drive", "if=none,id=disk,format=raw,file=" + file, "-device", "nvme,serial=swell,drive=disk"}
+		j.Await = Disk
+	}
+	if err := writeImage(image, initBinary, cfg.Program, j); err != nil {
 		return 0, fmt.Errorf("vm: initramfs: %w", err)
 	}
 	memory := cfg.Memory
@@ -82,11 +96,11 @@ func Run(ctx context.Context, cfg Config) (code int, err error) {
 	words := append([]string{
 		"console=ttyS0", "quiet", "panic=-1", "psi=1", "cgroup_no_v1=all", "systemd.unified_cgroup_hierarchy=1",
 	}, cfg.Kernel...)
-	cmd := exec.CommandContext(ctx, emulator,
+	cmd := exec.CommandContext(ctx, emulator, append(disk,
 		"-accel", "tcg", "-nodefaults", "-nographic", "-no-reboot", "-m", strconv.Itoa(memory), "-smp", "2",
 		"-serial", "file:"+console, "-serial", "stdio",
-		"-kernel", kernel, "-initrd", image, "-append", strings.Join(words, " "))
-	result := &result{token: token, out: cfg.Output}
+		"-kernel", kernel, "-initrd", image, "-append", strings.Join(words, " "))...)
+	result := &result{token: j.Token, out: cfg.Output}
 	var complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = result, &complaints
 	err = cmd.Run()

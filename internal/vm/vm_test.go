@@ -25,6 +25,8 @@ func TestMain(m *testing.M) {
 	case "look":
 		b, err := os.ReadFile("/sys/fs/cgroup/cgroup.controllers")
 		fmt.Printf("pid1 %v, uid %d, controllers %s, %v\n", os.Getppid() == 1, os.Geteuid(), bytes.TrimSpace(b), err)
+		disk, err := os.Stat(Disk)
+		fmt.Printf("disk %v, %v\n", err == nil && disk.Mode()&os.ModeDevice != 0, err)
 		fmt.Printf("env %s, a line\r\nwith returns, and one without an end", os.Getenv("GREETING"))
 		os.Exit(42)
 	case "panic":
@@ -66,13 +68,13 @@ func TestProgramRunsOnCgroup2(t *testing.T) {
 	root := needVM(t)
 	var out bytes.Buffer
 	began := time.Now()
-	code, err := Run(t.Context(), Config{Root: root, Program: ownBinary(t, root), Args: []string{"-inside=look"}, Env: []string{"GREETING=good day"}, Output: &out})
+	code, err := Run(t.Context(), Config{Root: root, Program: ownBinary(t, root), Args: []string{"-inside=look"}, Env: []string{"GREETING=good day"}, Disk: 8, Output: &out})
 	t.Logf("the machine ran for %v", time.Since(began).Round(time.Millisecond))
 	if err != nil || code != 42 {
 		t.Fatalf("got %d, %v:\n%s", code, err, out.String())
 	}
 	said := out.String()
-	for _, want := range []string{"pid1 true, uid 0", " cpu ", " memory ", " pids", "env good day, a line\r\nwith returns, and one without an end"} {
+	for _, want := range []string{"pid1 true, uid 0", " cpu ", " memory ", " pids", "disk true", "env good day, a line\r\nwith returns, and one without an end"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the output lacks %q:\n%s", want, said)
 		}
@@ -98,15 +100,20 @@ func TestEndOfContextEndsTheMachine(t *testing.T) {
 }
 
 func TestMissingNamesThePackage(t *testing.T) {
-	var missing *MissingError
-	if _, err := Run(t.Context(), Config{Root: t.TempDir()}); !errors.As(err, &missing) {
-		t.Fatalf("no kernel: got %v", err)
+	bin, root := t.TempDir(), t.TempDir()
+	t.Setenv("PATH", bin)
+	missing := func(pkg string) {
+		t.Helper()
+		var missing *MissingError
+		if _, err := Run(t.Context(), Config{Root: root}); !errors.As(err, &missing) || missing.Package != pkg {
+			t.Errorf("got %v, want the package %s", err, pkg)
+		}
 	}
-	t.Setenv("PATH", t.TempDir())
-	_, _, err := Find(t.TempDir())
-	if !errors.As(err, &missing) || missing.Package != "qemu-system-x86" {
-		t.Fatalf("no emulator: got %v", err)
+	missing("qemu-system-x86")
+	if err := os.WriteFile(filepath.Join(bin, Emulator), nil, 0o755); err != nil {
+		t.Fatal(err)
 	}
+	missing("linux-image-cloud-amd64")
 }
 
 func TestResult(t *testing.T) {

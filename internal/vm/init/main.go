@@ -8,13 +8,14 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
 type job struct {
-	Args, Env []string
-	Token     string
+	Args, Env    []string
+	Await, Token string
 }
 
 func main() {
@@ -46,6 +47,9 @@ func run() error {
 	if err := json.Unmarshal(b, &job); err != nil {
 		return fmt.Errorf("/job: %w", err)
 	}
+	if err := await(job.Await); err != nil {
+		return err
+	}
 	out, err := openRaw("/dev/ttyS1")
 	if err != nil {
 		return err
@@ -66,6 +70,18 @@ func run() error {
 		return err
 	}
 	return unix.IoctlSetInt(int(out.Fd()), unix.TCSBRK, 1) // wait until all has left
+}
+
+// await waits for a device: drivers look for theirs while the first process runs.
+func await(device string) error {
+	if device == "" {
+		return nil
+	}
+	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(device); err == nil || time.Since(began) > 20*time.Second {
+			return err
+		}
+	}
 }
 
 // openRaw opens a serial port and leaves what is written to it as it is.
