@@ -1,37 +1,95 @@
 package cgroups
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
-// write writes a value at once, as the kernel wants it, without making the file.
-func write(path, value string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_TRUNC, 0)
+// files are the kernel's files; a test has others. A group that goes while its file is open is as one
+// that doesn't exist: fs.ErrNotExist.
+type files interface {
+	read(path string) (string, error)
+	write(path, value string) error
+	mkdir(path string) error // with those above it
+}
+
+type kernel struct{}
+
+// write writes a value at once, as the kernel wants it, without making the file. It goes past package os,
+// which registers the file with its poller: there EAGAIN, which memory.reclaim answers, would wait for an
+// event that never comes.
+func (kernel) write(path, value string) error {
+	fd, err := retry(func() (int, error) { return syscall.Open(path, syscall.O_WRONLY|syscall.O_TRUNC|syscall.O_CLOEXEC, 0) })
 	if err != nil {
+		return pathError("open", path, err)
+	}
+	n, err := retry(func() (int, error) { return syscall.Write(fd, []byte(value)) })
+	if err == nil && n < len(value) {
+		err = syscall.EIO
+	}
+	if cerr := syscall.Close(fd); err == nil {
+		err = cerr
+	}
+	return pathError("write", path, err)
+}
+
+func (kernel) read(path string) (string, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, syscall.ENODEV) {
+		err = pathError("read", path, syscall.ENODEV)
+	}
+	return strings.TrimSpace(string(b)), err
+}
+
+func (kernel) mkdir(path string) error { return os.MkdirAll(path, 0o755) }
+
+func retry(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, syscall.EINTR) {
+			return n, err
+		}
+	}
+}
+
+func pathError(op, path string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENODEV):
+		err = fs.ErrNotExist
+	}
+	return &fs.PathError{Op: op, Path: path, Err: err}
+}
+
+func (g *Group) write(controller, file, value string) error {
+	return wrap(g, g.h.files.write(filepath.Join(g.dir(controller), file), value))
+}
+
+// set writes a value and checks that the kernel holds it.
+func (g *Group) set(controller, file, value string) error {
+	if err := g.write(controller, file, value); err != nil {
 		return err
 	}
-	_, err = f.WriteString(value)
-	if cerr := f.Close(); err == nil {
-		err = cerr
+	holds, err := g.read(controller, file)
+	if err == nil && holds != value {
+		err = fmt.Errorf("cgroup %s: %s holds %q after %q was written", g.path, file, holds, value)
 	}
 	return err
 }
 
-func read(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	return strings.TrimSpace(string(b)), err
-}
-
-func (g *Group) write(controller, file, value string) error {
-	return wrap(g, write(filepath.Join(g.dir(controller), file), value))
+func (g *Group) setInt(controller, file string, value int64) error {
+	return g.set(controller, file, strconv.FormatInt(value, 10))
 }
 
 func (g *Group) read(controller, file string) (string, error) {
-	s, err := read(filepath.Join(g.dir(controller), file))
+	s, err := g.h.files.read(filepath.Join(g.dir(controller), file))
 	return s, wrap(g, err)
 }
 

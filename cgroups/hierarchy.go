@@ -29,6 +29,7 @@ func (e *MissingError) Error() string {
 
 // Hierarchy is the host's cgroup file systems.
 type Hierarchy struct {
+	files   files
 	version int
 	unified string            // mount point of version 2
 	mounts  map[string]string // version 1: controller → mount point
@@ -42,7 +43,7 @@ func V1(mounts map[string]string, others ...string) (*Hierarchy, error) {
 			return nil, &MissingError{c}
 		}
 	}
-	return &Hierarchy{version: 1, mounts: mounts, others: others}, nil
+	return &Hierarchy{files: kernel{}, version: 1, mounts: mounts, others: others}, nil
 }
 
 // V2 answers a hierarchy of version 2 at its mount point.
@@ -57,7 +58,7 @@ func V2(root string) (*Hierarchy, error) {
 			return nil, &MissingError{c}
 		}
 	}
-	return &Hierarchy{version: 2, unified: root}, nil
+	return &Hierarchy{files: kernel{}, version: 2, unified: root}, nil
 }
 
 // Detect finds the host's.
@@ -83,6 +84,9 @@ func Detect() (*Hierarchy, error) {
 	return V2(unified)
 }
 
+// unescape undoes how the kernel writes a path in mountinfo.
+var unescape = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
 // parseMountinfo answers version 1's controllers with their mount points, its mounts without a
 // controller that we use, and version 2's mount point.
 func parseMountinfo(r io.Reader) (mounts map[string]string, others []string, unified string, err error) {
@@ -94,7 +98,7 @@ func parseMountinfo(r io.Reader) (mounts map[string]string, others []string, uni
 		if !ok || len(fields) < 5 || len(rest) < 3 {
 			continue
 		}
-		at := fields[4]
+		at := unescape.Replace(fields[4])
 		switch rest[0] {
 		case "cgroup2":
 			if unified == "" {
@@ -163,10 +167,15 @@ func (g *Group) dirs() []string {
 	return out
 }
 
-// Exists reports whether the kernel has the group.
+// Exists reports whether the kernel has the group, on version 1 with every controller: a runtime makes its
+// directories one after the other.
 func (g *Group) Exists() bool {
-	_, err := os.Stat(g.dir(Memory))
-	return err == nil
+	for _, c := range []string{CPU, CPUAcct, Memory, PIDs} {
+		if _, err := os.Stat(g.dir(c)); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // Create makes the group and those above it. On version 2 the controllers are enabled from the root down
@@ -176,10 +185,10 @@ func (g *Group) Create() error {
 		if err := g.enable(); err != nil {
 			return err
 		}
-		return wrap(g, os.MkdirAll(g.dir(""), 0o755))
+		return wrap(g, g.h.files.mkdir(g.dir("")))
 	}
 	for _, c := range []string{CPU, CPUAcct, Memory, PIDs} {
-		if err := os.MkdirAll(g.dir(c), 0o755); err != nil {
+		if err := g.h.files.mkdir(g.dir(c)); err != nil {
 			return wrap(g, err)
 		}
 	}
@@ -195,21 +204,21 @@ func (g *Group) enable() error {
 				continue
 			}
 			dir = filepath.Join(dir, parents[i])
-			if err := os.MkdirAll(dir, 0o755); err != nil {
+			if err := g.h.files.mkdir(dir); err != nil {
 				return wrap(g, err)
 			}
 		}
 		file := filepath.Join(dir, "cgroup.subtree_control")
-		have, err := os.ReadFile(file)
+		have, err := g.h.files.read(file)
 		if err != nil {
 			return wrap(g, err)
 		}
 		for _, c := range []string{CPU, Memory, PIDs} {
-			if slices.Contains(strings.Fields(string(have)), c) {
+			if slices.Contains(strings.Fields(have), c) {
 				continue
 			}
-			if err := write(file, "+"+c); err != nil {
-				return wrap(g, err)
+			if err := g.h.files.write(file, "+"+c); err != nil {
+				return fmt.Errorf("cgroup %s: controller %q for %s: %w", g.path, c, dir, err)
 			}
 		}
 	}

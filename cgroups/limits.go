@@ -3,10 +3,11 @@ package cgroups
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"os"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // Unlimited is the value of a quota or a memory limit that doesn't limit.
@@ -18,8 +19,11 @@ const (
 	minQuota  = 1000    // µs; the kernel's least
 	minShares = 2
 	maxShares = 262144
-	pageSize  = 4096
-	// v1 shows no limit as the largest number of whole pages.
+)
+
+// The kernel counts memory in whole pages, and v1 shows no limit as the largest number of them.
+var (
+	pageSize    = int64(os.Getpagesize())
 	v1Unlimited = math.MaxInt64 / pageSize * pageSize
 )
 
@@ -86,8 +90,14 @@ func (g *Group) SetCPU(shares uint64, quota int64) error {
 	if quota != Unlimited && quota < minQuota {
 		return fmt.Errorf("cgroup %s: CPU quota of %d µs: the least is %d", g.path, quota, minQuota)
 	}
-	if err := g.fitBurst(quota); err != nil {
+	burst, err := g.burst()
+	if err != nil {
 		return err
+	}
+	if quota != Unlimited && burst > quota {
+		if err := g.setInt(CPU, g.burstFile(), quota); err != nil {
+			return err
+		}
 	}
 	if g.h.version == 2 {
 		value := "max"
@@ -95,26 +105,31 @@ func (g *Group) SetCPU(shares uint64, quota int64) error {
 			value = strconv.FormatInt(quota, 10)
 		}
 		// The period is always written along: without the quota it would reset the limit.
-		if err := g.write(CPU, "cpu.max", fmt.Sprintf("%s %d", value, Period)); err != nil {
+		if err := g.set(CPU, "cpu.max", fmt.Sprintf("%s %d", value, Period)); err != nil {
 			return err
 		}
-		return g.write(CPU, "cpu.weight", strconv.FormatUint(WeightOf(shares), 10))
+		return g.set(CPU, "cpu.weight", strconv.FormatUint(WeightOf(shares), 10))
 	}
 	if err := g.setPeriod(); err != nil {
 		return err
 	}
-	if err := g.write(CPU, "cpu.cfs_quota_us", strconv.FormatInt(quota, 10)); err != nil {
+	if err := g.setInt(CPU, "cpu.cfs_quota_us", quota); err != nil {
 		return err
 	}
-	return g.write(CPU, "cpu.shares", strconv.FormatUint(min(max(shares, minShares), maxShares), 10))
+	return g.set(CPU, "cpu.shares", strconv.FormatUint(min(max(shares, minShares), maxShares), 10))
 }
 
+// setPeriod takes the quota away while another period is changed: with it, a shorter one could be more
+// CPU than the parent has.
 func (g *Group) setPeriod() error {
 	period, err := g.readInt(CPU, "cpu.cfs_period_us")
 	if err != nil || period == Period {
 		return err
 	}
-	return g.write(CPU, "cpu.cfs_period_us", strconv.Itoa(Period))
+	if err := g.setInt(CPU, "cpu.cfs_quota_us", Unlimited); err != nil {
+		return err
+	}
+	return g.setInt(CPU, "cpu.cfs_period_us", Period)
 }
 
 func (g *Group) burstFile() string {
@@ -124,18 +139,29 @@ func (g *Group) burstFile() string {
 	return "cpu.cfs_burst_us"
 }
 
-func (g *Group) fitBurst(quota int64) error {
-	if quota == Unlimited {
-		return nil
-	}
+// burst is what a group may save up of its quota, in µs; 0 with a kernel before 5.14, which has none.
+func (g *Group) burst() (int64, error) {
 	burst, err := g.readInt(CPU, g.burstFile())
-	if errors.Is(err, syscall.ENOENT) {
-		return nil // a kernel before 5.14
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
 	}
-	if err != nil || burst <= quota {
+	return burst, err
+}
+
+func (g *Group) restoreBurst(burst int64) error {
+	now, err := g.burst()
+	if err != nil || now == burst {
 		return err
 	}
-	return g.write(CPU, g.burstFile(), strconv.FormatInt(quota, 10))
+	return g.setInt(CPU, g.burstFile(), burst)
+}
+
+// sameShares compares shares as the kernel keeps them.
+func (g *Group) sameShares(a, b uint64) bool {
+	if g.h.version == 2 {
+		return WeightOf(a) == WeightOf(b)
+	}
+	return min(max(a, minShares), maxShares) == min(max(b, minShares), maxShares)
 }
 
 // Read answers what the kernel holds.
@@ -145,34 +171,43 @@ func (g *Group) Read() (Limits, error) {
 	if l.Memory, err = g.memoryLimit(); err != nil {
 		return l, err
 	}
+	var quota, period string
 	if g.h.version == 1 {
 		shares, err := g.readInt(CPU, "cpu.shares")
 		if err != nil {
 			return l, err
 		}
 		l.Shares = uint64(shares)
-		l.Quota, err = g.readInt(CPU, "cpu.cfs_quota_us")
-		return l, err
+		if quota, err = g.read(CPU, "cpu.cfs_quota_us"); err != nil {
+			return l, err
+		}
+		if period, err = g.read(CPU, "cpu.cfs_period_us"); err != nil {
+			return l, err
+		}
+	} else {
+		weight, err := g.readInt(CPU, "cpu.weight")
+		if err != nil {
+			return l, err
+		}
+		l.Shares = SharesOfWeight(uint64(weight))
+		s, err := g.read(CPU, "cpu.max")
+		if err != nil {
+			return l, err
+		}
+		quota, period, _ = strings.Cut(s, " ")
 	}
-	weight, err := g.readInt(CPU, "cpu.weight")
+	q, err := g.parseInt("CPU quota", quota)
 	if err != nil {
 		return l, err
 	}
-	l.Shares = SharesOfWeight(uint64(weight))
-	s, err := g.read(CPU, "cpu.max")
-	if err != nil {
-		return l, err
+	p, err := g.parseInt("CPU period", period)
+	if err == nil && p <= 0 {
+		err = fmt.Errorf("cgroup %s: CPU period of %q", g.path, period)
 	}
-	quota, period, _ := strings.Cut(s, " ")
-	if l.Quota, err = g.parseInt("cpu.max", quota); err != nil || l.Quota == Unlimited {
-		return l, err
+	if l.Quota = q; q != Unlimited && err == nil {
+		l.Quota = q * Period / p
 	}
-	p, err := g.parseInt("cpu.max", period)
-	if err != nil || p <= 0 {
-		return l, errors.Join(err, fmt.Errorf("cgroup %s: cpu.max: %q", g.path, s))
-	}
-	l.Quota = l.Quota * Period / p
-	return l, nil
+	return l, err
 }
 
 func (g *Group) memoryFile() string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strconv"
 	"syscall"
 	"time"
@@ -16,108 +17,124 @@ type MemoryInUseError struct {
 }
 
 func (e *MemoryInUseError) Error() string {
-	return fmt.Sprintf("cgroup %s: %d bytes of memory are in use, more than the limit of %d", e.Path, e.Usage, e.Limit)
+	return fmt.Sprintf("cgroup %s: %d bytes of memory are in use, more than the limit of %d allows", e.Path, e.Usage, e.Limit)
 }
 
-// A shrink asks the kernel to reclaim this often, with a wait in between that gives a throttled process
-// the time to release something.
+// A shrink asks the kernel to reclaim this often, with a wait in between that gives a process the time to
+// release something.
 const (
 	reclaims    = 20
 	reclaimWait = 10 * time.Millisecond
 )
 
-// SetMemory sets the memory limit in bytes, or Unlimited. It never makes the kernel kill: a limit that
-// is below the usage is brought about by reclaiming, and given up with a MemoryInUseError if it can't be.
+// maxRoom bounds what a limit on version 2 keeps free at first, for what processes take between the
+// look at the usage and the write of the limit; memory.high slows them down meanwhile.
+const maxRoom = 16 << 20
+
+// SetMemory sets the memory limit in bytes, rounded down to whole pages, or Unlimited. It never makes the
+// kernel kill: a limit that is below the usage is brought about by reclaiming, and given up with a
+// MemoryInUseError if it can't be. A limit of version 1 on memory and swap together stays as far above.
 func (g *Group) SetMemory(ctx context.Context, limit int64) error {
+	if limit < 0 && limit != Unlimited {
+		return fmt.Errorf("cgroup %s: memory limit of %d bytes", g.path, limit)
+	}
+	limit = wholePages(limit)
 	was, err := g.memoryLimit()
 	if err != nil {
 		return err
 	}
-	if limit == was {
+	if g.h.version == 1 {
+		return g.setMemoryV1(ctx, was, limit)
+	}
+	if err := g.endStage(); err != nil || limit == was {
+		return err
+	}
+	if smaller(limit, was) {
+		return g.shrinkV2(ctx, limit)
+	}
+	return g.writeV2(limit)
+}
+
+func wholePages(bytes int64) int64 {
+	if bytes == Unlimited {
+		return bytes
+	}
+	return bytes / pageSize * pageSize
+}
+
+func (g *Group) writeV2(limit int64) error {
+	if limit == Unlimited {
+		return g.set(Memory, g.memoryFile(), "max")
+	}
+	return g.setInt(Memory, g.memoryFile(), limit)
+}
+
+// endStage gives memory.high back. At rest it doesn't limit; it does when a process was killed within
+// commitV2, and then the next change, or the same one again, lifts it.
+func (g *Group) endStage() error {
+	if g.h.version == 1 {
 		return nil
 	}
-	grows := limit == Unlimited || (was != Unlimited && limit > was)
-	if grows {
-		return g.writeMemory(limit)
+	high, err := g.read(Memory, "memory.high")
+	if err != nil || high == "max" {
+		return err
 	}
-	if g.h.version == 1 {
-		return g.shrinkV1(ctx, limit)
-	}
-	return g.shrinkV2(ctx, limit)
+	return g.set(Memory, "memory.high", "max")
 }
 
-func (g *Group) writeMemory(limit int64) error {
-	value := strconv.FormatInt(limit, 10)
-	if limit == Unlimited && g.h.version == 2 {
-		value = "max"
-	}
-	return g.write(Memory, g.memoryFile(), value)
-}
-
-// shrinkV1 lets the kernel reclaim: it refuses with EBUSY, and kills nobody, when it can't.
-func (g *Group) shrinkV1(ctx context.Context, limit int64) error {
-	for attempt := 0; ; attempt++ {
-		err := g.writeMemory(limit)
-		if !errors.Is(err, syscall.EBUSY) {
+// shrinkV2 reclaims until the usage allows the limit. memory.reclaim leaves no trace, should this process
+// be killed; a kernel before 5.19 lacks it, and memory.high, which reclaims too, does its work.
+func (g *Group) shrinkV2(ctx context.Context, limit int64) error {
+	room := min(limit/32, maxRoom)
+	for attempt, reclaimed := 0, false; ; attempt++ {
+		usage, err := g.readInt(Memory, "memory.current")
+		if err != nil {
 			return err
 		}
-		if attempt == reclaims || !pause(ctx) {
-			usage, err := g.readInt(Memory, "memory.usage_in_bytes")
-			if err != nil {
-				return err
+		if reclaimed || usage <= limit-room/2 {
+			err := g.commitV2(limit, room)
+			ended := g.endStage()
+			var inUse *MemoryInUseError
+			if ended != nil || !errors.As(err, &inUse) {
+				return errors.Join(err, ended)
 			}
+			usage = inUse.Usage
+		}
+		if attempt == reclaims {
+			return &MemoryInUseError{g.path, limit, usage}
+		}
+		err = g.write(Memory, "memory.reclaim", strconv.FormatInt(max(usage-limit+room, pageSize), 10))
+		goOn := ctx.Err() == nil
+		switch {
+		case err == nil:
+			reclaimed = true
+		case errors.Is(err, fs.ErrNotExist):
+			reclaimed, goOn = true, pause(ctx)
+		case errors.Is(err, syscall.EAGAIN): // less than was asked for
+			reclaimed, goOn = false, pause(ctx)
+		default:
+			return err
+		}
+		if !goOn {
 			return &MemoryInUseError{g.path, limit, usage}
 		}
 	}
 }
 
-// shrinkV2 sets memory.high first, which slows the group down and reclaims but doesn't kill, and sets
-// memory.max only once the usage is below it.
-func (g *Group) shrinkV2(ctx context.Context, limit int64) error {
-	high, err := g.read(Memory, "memory.high")
-	if err != nil {
+// commitV2 writes a limit that the usage allows. memory.high slows processes down that take more
+// meanwhile, and makes them reclaim, but never kills. The caller ends the stage.
+func (g *Group) commitV2(limit, room int64) error {
+	if err := g.write(Memory, "memory.high", strconv.FormatInt(limit-room, 10)); err != nil {
 		return err
 	}
 	usage, err := g.readInt(Memory, "memory.current")
 	if err != nil {
 		return err
 	}
-	if usage < limit-limit/8 { // far enough below that no spike gets there between two lines
-		return g.writeMemory(limit)
+	if usage > limit-room/2 {
+		return &MemoryInUseError{g.path, limit, usage}
 	}
-	// The margin below the limit is for what a process allocates while the limit is written.
-	if err := g.write(Memory, "memory.high", strconv.FormatInt(limit-limit/32, 10)); err != nil {
-		return err
-	}
-	err = g.reclaimBelow(ctx, limit)
-	if err == nil {
-		err = g.writeMemory(limit)
-	}
-	return errors.Join(err, g.write(Memory, "memory.high", high))
-}
-
-func (g *Group) reclaimBelow(ctx context.Context, limit int64) error {
-	for attempt := 0; ; attempt++ {
-		usage, err := g.readInt(Memory, "memory.current")
-		if err != nil {
-			return err
-		}
-		if usage <= limit-limit/64 {
-			return nil
-		}
-		if attempt == reclaims {
-			return &MemoryInUseError{g.path, limit, usage}
-		}
-		// EAGAIN: less was reclaimed than asked for. A kernel before 5.19 has no such file; writing
-		// memory.high has reclaimed already.
-		err = g.write(Memory, "memory.reclaim", strconv.FormatInt(usage-limit+limit/32, 10))
-		if err != nil && !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.ENOENT) {
-			return err
-		}
-		if err != nil && !pause(ctx) {
-			return &MemoryInUseError{g.path, limit, usage}
-		}
-	}
+	return g.writeV2(limit)
 }
 
 func pause(ctx context.Context) bool {

@@ -18,7 +18,7 @@ func (g *Group) Procs() ([]int, error) { return procs(g.dir(Memory)) }
 func procs(dir string) ([]int, error) {
 	b, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
-		return nil, nil
+		return nil, nil // gone meanwhile
 	}
 	if err != nil {
 		return nil, err
@@ -50,7 +50,13 @@ func (g *Group) Add(pid int) error {
 // Delete kills what is in the group and in those below it, and removes them all. A group that doesn't
 // exist is no error. It tries until ctx ends: a killed process takes a moment to leave.
 func (g *Group) Delete(ctx context.Context) error {
+	if g.path == "/" {
+		return errors.New("cgroup /: the root is everybody's and isn't deleted")
+	}
 	for {
+		if err := g.endForks(); err != nil {
+			return err
+		}
 		busy, err := g.tryDelete()
 		if err != nil || !busy {
 			return err
@@ -59,6 +65,19 @@ func (g *Group) Delete(ctx context.Context) error {
 			return fmt.Errorf("cgroup %s: its processes don't end: %w", g.path, ctx.Err())
 		}
 	}
+}
+
+// endForks keeps processes from being made faster than they are killed: version 2 kills all at once, with
+// a kernel of 5.14 or later, and on version 1 no more are allowed.
+func (g *Group) endForks() error {
+	file, value := "cgroup.kill", "1"
+	if g.h.version == 1 {
+		file, value = "pids.max", "0"
+	}
+	if err := g.write(PIDs, file, value); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (g *Group) tryDelete() (busy bool, err error) {
@@ -93,6 +112,10 @@ func removeDir(dir string) (busy bool, err error) {
 		return false, err
 	}
 	for _, pid := range pids {
+		if pid <= 0 {
+			// The kernel shows 0, which kill takes for the caller's own process group.
+			return false, fmt.Errorf("%s: a process in it belongs to another PID namespace", dir)
+		}
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return false, err
 		}

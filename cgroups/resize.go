@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// Change is a group's present and next limits.
+// Change is a group's next limits.
 type Change struct {
 	Group *Group
 	To    Limits
@@ -13,41 +13,33 @@ type Change struct {
 
 // Resize changes a pod's group and groups in it as one: memory before CPU; a pod that grows is changed
 // before its containers and one that shrinks after them; containers that shrink before those that grow.
-// If a step fails, those before it are undone.
+// If a step fails, those before it are undone, even when ctx has ended. What a Resize that was killed
+// half-way left is put right by the next one, whatever it asks for.
 func Resize(ctx context.Context, pod Change, containers []Change) error {
-	was, err := pod.Group.Read()
+	r := &resize{ctx: ctx}
+	p, err := r.begin(pod)
 	if err != nil {
 		return err
 	}
-	before := make([]Limits, len(containers))
-	for i := range containers {
-		if before[i], err = containers[i].Group.Read(); err != nil {
+	steps := make([]step, len(containers))
+	for i, c := range containers {
+		if steps[i], err = r.begin(c); err != nil {
 			return err
 		}
 	}
-	r := &resize{ctx: ctx}
-	memory := func(l Limits) int64 { return l.Memory }
-	quota := func(l Limits) int64 { return l.Quota }
-	for _, step := range []struct {
-		of  func(Limits) int64
-		set func(*Group, Limits) error
-		eq  func(a, b Limits) bool
-	}{
-		{memory, func(g *Group, l Limits) error { return g.SetMemory(ctx, l.Memory) }, func(a, b Limits) bool { return a.Memory == b.Memory }},
-		{quota, func(g *Group, l Limits) error { return g.SetCPU(l.Shares, l.Quota) }, func(a, b Limits) bool { return a.Quota == b.Quota && a.Shares == b.Shares }},
-	} {
-		if !step.eq(was, pod.To) && !smaller(step.of(pod.To), step.of(was)) {
-			r.do(step.set, pod.Group, was, pod.To)
+	for _, resource := range []resource{memory, cpu} {
+		if !resource.shrinks(p) {
+			r.do(resource, p)
 		}
 		for _, shrink := range []bool{true, false} {
-			for i, c := range containers {
-				if !step.eq(before[i], c.To) && smaller(step.of(c.To), step.of(before[i])) == shrink {
-					r.do(step.set, c.Group, before[i], c.To)
+			for _, s := range steps {
+				if resource.shrinks(s) == shrink {
+					r.do(resource, s)
 				}
 			}
 		}
-		if !step.eq(was, pod.To) && smaller(step.of(pod.To), step.of(was)) {
-			r.do(step.set, pod.Group, was, pod.To)
+		if resource.shrinks(p) {
+			r.do(resource, p)
 		}
 	}
 	return r.finish()
@@ -61,19 +53,66 @@ func smaller(a, b int64) bool {
 	return b == Unlimited || a < b
 }
 
+// step is a change with what the kernel held before.
+type step struct {
+	Change
+	was   Limits
+	burst int64
+}
+
+// resource is what is written as one.
+type resource struct {
+	shrinks func(step) bool
+	same    func(step) bool
+	set     func(context.Context, *Group, Limits) error
+	undo    func(context.Context, step) error
+}
+
+var memory = resource{
+	shrinks: func(s step) bool { return smaller(wholePages(s.To.Memory), s.was.Memory) },
+	same:    func(s step) bool { return wholePages(s.To.Memory) == s.was.Memory },
+	set:     func(ctx context.Context, g *Group, l Limits) error { return g.SetMemory(ctx, l.Memory) },
+	undo:    func(ctx context.Context, s step) error { return s.Group.SetMemory(ctx, s.was.Memory) },
+}
+
+var cpu = resource{
+	shrinks: func(s step) bool { return smaller(s.To.Quota, s.was.Quota) },
+	same:    func(s step) bool { return s.To.Quota == s.was.Quota && s.Group.sameShares(s.To.Shares, s.was.Shares) },
+	set:     func(_ context.Context, g *Group, l Limits) error { return g.SetCPU(l.Shares, l.Quota) },
+	undo: func(_ context.Context, s step) error {
+		if err := s.Group.SetCPU(s.was.Shares, s.was.Quota); err != nil {
+			return err
+		}
+		return s.Group.restoreBurst(s.burst) // which a smaller quota made smaller
+	},
+}
+
 type resize struct {
 	ctx  context.Context
-	undo []func() error
+	undo []func(context.Context) error
 	err  error
 }
 
-func (r *resize) do(set func(*Group, Limits) error, g *Group, from, to Limits) {
-	if r.err != nil {
+// begin notes what the kernel holds.
+func (r *resize) begin(c Change) (step, error) {
+	s := step{Change: c}
+	err := c.Group.endStage()
+	if err == nil {
+		s.was, err = c.Group.Read()
+	}
+	if err == nil {
+		s.burst, err = c.Group.burst()
+	}
+	return s, err
+}
+
+func (r *resize) do(of resource, s step) {
+	if r.err != nil || of.same(s) {
 		return
 	}
 	// A step that fails may have done a part, so it is undone as well.
-	r.undo = append(r.undo, func() error { return set(g, from) })
-	r.err = set(g, to)
+	r.undo = append(r.undo, func(ctx context.Context) error { return of.undo(ctx, s) })
+	r.err = of.set(r.ctx, s.Group, s.To)
 }
 
 func (r *resize) finish() error {
@@ -82,9 +121,7 @@ func (r *resize) finish() error {
 	}
 	errs := []error{r.err}
 	for i := len(r.undo) - 1; i >= 0; i-- {
-		if err := r.undo[i](); err != nil {
-			errs = append(errs, err)
-		}
+		errs = append(errs, r.undo[i](context.WithoutCancel(r.ctx)))
 	}
 	return errors.Join(errs...)
 }

@@ -1,0 +1,80 @@
+package vmtest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"swell.dev/swell/internal/vm"
+)
+
+var passed = regexp.MustCompile(`(?m)^\s*--- PASS: (\S+)`)
+
+// TestOnVersion2 runs each suite in a machine of its own. A suite that skips what it should prove, or that
+// lost tests, fails by their number or by name.
+func TestOnVersion2(t *testing.T) {
+	root, err := vm.ModuleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var missing *vm.MissingError
+	if _, _, err := vm.Find(root); errors.As(err, &missing) {
+		t.Skip(missing)
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		pkg   string
+		least int // tests that pass
+		named []string
+	}{
+		{"cgroups", 18, []string{
+			"TestKernelResize", "TestKernelBurst", "TestKernelMemoryBelowUsageIsRefused", "TestKernelResizeBelowUsageChangesNothing",
+			"TestKernelShrinkReclaimsPageCache", "TestKernelShrinkUnderAllocation", "TestKernelShrinkUnderGrowth",
+			"TestKernelLeftStageIsLifted", "TestKernelPressure", "TestKernelDeleteKills",
+		}},
+	} {
+		t.Run(c.pkg, func(t *testing.T) {
+			program := filepath.Join(t.TempDir(), "program")
+			build := exec.Command("go", "test", "-c", "-trimpath", "-ldflags=-s -w", "-o", program, "./"+c.pkg)
+			build.Dir, build.Env = root, append(os.Environ(), "CGO_ENABLED=0")
+			if out, err := build.CombinedOutput(); err != nil {
+				t.Fatalf("build of %s: %v: %s", c.pkg, err, out)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			var said bytes.Buffer
+			began := time.Now()
+			code, err := vm.Run(ctx, vm.Config{
+				Root: root, Program: program, Args: []string{"-test.v", "-test.timeout=4m"},
+				Disk: 64, Env: []string{"SWELL_CGROUPS_CACHE=" + vm.Disk}, Output: io.MultiWriter(&said, t.Output()),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if code != 0 {
+				t.Errorf("the suite ended with exit code %d", code)
+			}
+			names := map[string]bool{}
+			for _, m := range passed.FindAllSubmatch(said.Bytes(), -1) {
+				names[string(m[1])] = true
+			}
+			if len(names) < c.least {
+				t.Errorf("%d tests passed, want %d at least", len(names), c.least)
+			}
+			for _, name := range c.named {
+				if !names[name] {
+					t.Errorf("%s didn't pass", name)
+				}
+			}
+			t.Logf("%d tests passed in %v, the machine's start included", len(names), time.Since(began).Round(time.Millisecond))
+		})
+	}
+}
