@@ -30,7 +30,20 @@ type PlaceRequest struct {
 	Demand       Demand
 	NodeName     string            // if set, only this node
 	NodeSelector map[string]string // labels the node must have
+	HostPorts    []HostPort        // that must be free there
 	Created      time.Time         // orders the pending
+}
+
+// HostPort is a port of a host that one pod at a time may have.
+type HostPort struct {
+	Protocol string // TCP, UDP or SCTP
+	IP       string // empty: on all of the host's addresses
+	Port     int32
+}
+
+// Conflicts reports that no host can give out both.
+func (p HostPort) Conflicts(q HostPort) bool {
+	return p.Port == q.Port && p.Protocol == q.Protocol && (p.IP == q.IP || p.IP == "" || q.IP == "")
 }
 
 // Node is a host as the scheduler sees it.

@@ -11,3 +11,39 @@ func PodDemand(pod *corev1.Pod) (Demand, error) {
 	cpu, memory, err := v1alpha1.PodSize(pod)
 	return Demand{CPUMilli: cpu, MemoryBytes: memory}, err
 }
+
+// PodPlacement is what the scheduler is asked for a pod.
+func PodPlacement(pod *corev1.Pod) (PlaceRequest, error) {
+	d, err := PodDemand(pod)
+	if err != nil {
+		return PlaceRequest{}, err
+	}
+	return PlaceRequest{
+		Key: Key{Resource: "pods", Namespace: pod.Namespace, Name: pod.Name}, UID: string(pod.UID), Demand: d,
+		NodeName: pod.Spec.NodeName, NodeSelector: pod.Spec.NodeSelector, HostPorts: hostPorts(&pod.Spec), Created: pod.CreationTimestamp.Time,
+	}, nil
+}
+
+// hostPorts are those of the containers that run side by side, sidecars included.
+func hostPorts(spec *corev1.PodSpec) []HostPort {
+	var out []HostPort
+	add := func(c *corev1.Container) {
+		for _, p := range c.Ports {
+			if p.HostPort == 0 {
+				continue
+			}
+			h := HostPort{Protocol: string(p.Protocol), IP: p.HostIP, Port: p.HostPort}
+			if h.IP == "0.0.0.0" {
+				h.IP = ""
+			}
+			out = append(out, h)
+		}
+	}
+	for i := range spec.InitContainers {
+		add(&spec.InitContainers[i])
+	}
+	for i := range spec.Containers {
+		add(&spec.Containers[i])
+	}
+	return out
+}

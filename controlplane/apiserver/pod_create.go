@@ -18,22 +18,11 @@ func keyOf(pod *corev1.Pod) podKey {
 	return controlplane.Key{Resource: "pods", Namespace: pod.Namespace, Name: pod.Name}
 }
 
-func placeRequest(pod *corev1.Pod) (controlplane.PlaceRequest, error) {
-	d, err := controlplane.PodDemand(pod)
-	if err != nil {
-		return controlplane.PlaceRequest{}, err
-	}
-	return controlplane.PlaceRequest{
-		Key: keyOf(pod), UID: string(pod.UID), Demand: d,
-		NodeName: pod.Spec.NodeName, NodeSelector: pod.Spec.NodeSelector, Created: pod.CreationTimestamp.Time,
-	}, nil
-}
-
 // createPod places a pod and then commits it with its node: one durable write. A pod that no node has room
 // for is committed without one and waits.
 func (s *Server) createPod(ctx context.Context, o controlplane.Object) (controlplane.Object, error) {
 	pod := o.DeepCopyObject().(*corev1.Pod) // a generated name may make this run again
-	req, err := placeRequest(pod)
+	req, err := controlplane.PodPlacement(pod)
 	if err != nil {
 		return nil, err
 	}

@@ -170,11 +170,11 @@ func (s *Server) decideSize(ctx context.Context, next, old *corev1.Pod) (settle 
 
 // placeAgain resizes a pod that has no node yet: it is placed anew with its new size.
 func (s *Server) placeAgain(ctx context.Context, next, old *corev1.Pod) (settle func(bool), err error) {
-	was, err := placeRequest(old)
+	was, err := controlplane.PodPlacement(old)
 	if err != nil {
 		return nil, err
 	}
-	req, err := placeRequest(next)
+	req, err := controlplane.PodPlacement(next)
 	if err != nil {
 		return nil, err
 	}

@@ -126,7 +126,7 @@ func TestResizeRefused(t *testing.T) {
 			if before != after {
 				t.Error("something was stored")
 			}
-			if d := h.ledger.holds(string(after.GetUID())); d.CPUMilli != 500 {
+			if d := h.ledger.holds(string(after.GetUID())); d.CPUMilli != 2*500 { // with the sidecar
 				t.Errorf("held %+v", d)
 			}
 		})
@@ -215,7 +215,7 @@ func TestPendingPod(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := placeRequest(p)
+	req, err := controlplane.PodPlacement(p)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ type core struct {
 type reservation struct {
 	uid       string
 	node      *node
+	ports     []controlplane.HostPort
 	allocated controlplane.Demand  // admitted
 	actual    controlplane.Demand  // the most that may be actuated, from the last report and what was admitted since
 	wish      *controlplane.Demand // a resize that waits in node.deferred
@@ -62,7 +63,7 @@ func (c *core) place(req controlplane.PlaceRequest) (string, error) {
 		return "", c.why(&req)
 	}
 	c.pending.remove(req.UID)
-	c.reserve(n, req.UID, req.Demand)
+	c.reserve(n, &req)
 	return n.spec.Name, nil
 }
 
@@ -90,15 +91,16 @@ func (c *core) release(uid string) {
 	delete(c.pods, uid)
 	n := r.node
 	n.pods--
+	n.giveBack(r.ports)
 	c.use(n, r.reserved(), controlplane.Demand{})
 	c.fleet.forget(n)
 	c.fill(n)
 }
 
 // restore enters a pod that has its node, whatever room that has.
-func (c *core) restore(uid, name string, d controlplane.Demand) {
-	c.release(uid)
-	c.reserve(c.fleet.get(name), uid, d)
+func (c *core) restore(req controlplane.PlaceRequest) {
+	c.release(req.UID)
+	c.reserve(c.fleet.get(req.NodeName), &req)
 }
 
 func (c *core) setNode(spec controlplane.Node) {
@@ -127,14 +129,15 @@ func (c *core) fill(n *node) {
 }
 
 func (c *core) bind(n *node, req controlplane.PlaceRequest) {
-	c.reserve(n, req.UID, req.Demand)
+	c.reserve(n, &req)
 	c.decisions = append(c.decisions, decision{uid: req.UID, bound: &req, node: n.spec.Name})
 }
 
-func (c *core) reserve(n *node, uid string, d controlplane.Demand) {
-	c.pods[uid] = &reservation{uid: uid, node: n, allocated: d}
+func (c *core) reserve(n *node, req *controlplane.PlaceRequest) {
+	c.pods[req.UID] = &reservation{uid: req.UID, node: n, allocated: req.Demand, ports: req.HostPorts}
 	n.pods++
-	c.use(n, controlplane.Demand{}, d)
+	n.ports = append(n.ports, req.HostPorts...)
+	c.use(n, controlplane.Demand{}, req.Demand)
 }
 
 // use replaces what one of the node's pods holds.

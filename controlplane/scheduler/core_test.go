@@ -90,6 +90,8 @@ func randomRequest(random *rand.Rand, uid string, d controlplane.Demand, step in
 		req.NodeSelector = map[string]string{"zone": fmt.Sprint(random.IntN(4))}
 	case 2:
 		req.NodeSelector = map[string]string{"zone": fmt.Sprint(random.IntN(3)), "disk": fmt.Sprint(random.IntN(2))}
+	case 3:
+		req.HostPorts = []controlplane.HostPort{{Protocol: "TCP", IP: []string{"", "192.0.2.1", "192.0.2.2"}[random.IntN(3)], Port: 80 + random.Int32N(2)}}
 	}
 	return req
 }
@@ -113,6 +115,7 @@ func checkInvariants(t *testing.T, c *core, step int) {
 	t.Helper()
 	used := map[*node]controlplane.Demand{}
 	pods := map[*node]int{}
+	ports := map[*node][]controlplane.HostPort{}
 	wishes := 0
 	for uid, r := range c.pods {
 		used[r.node] = used[r.node].Add(r.reserved())
@@ -126,6 +129,7 @@ func checkInvariants(t *testing.T, c *core, step int) {
 				t.Fatalf("step %d: %s's resize is deferred, though there is room", step, uid)
 			}
 		}
+		ports[r.node] = append(ports[r.node], r.ports...)
 		if c.fleet.nodes[r.node.spec.Name] != r.node {
 			t.Fatalf("step %d: %s is on a node that is forgotten", step, uid)
 		}
@@ -134,6 +138,14 @@ func checkInvariants(t *testing.T, c *core, step int) {
 	for name, n := range c.fleet.nodes {
 		if n.used != used[n] || n.pods != pods[n] {
 			t.Fatalf("step %d: %s counts %v in %d pods, its pods hold %v in %d", step, name, n.used, n.pods, used[n], pods[n])
+		}
+		if len(n.ports) != len(ports[n]) {
+			t.Fatalf("step %d: %s counts the ports %v, its pods have %v", step, name, n.ports, ports[n])
+		}
+		for i, p := range n.ports {
+			if slices.ContainsFunc(n.ports[:i], p.Conflicts) {
+				t.Fatalf("step %d: %s has given port %v out twice: %v", step, name, p, n.ports)
+			}
 		}
 		if f := n.free(); n.known && (f.CPUMilli < 0 || f.MemoryBytes < 0) {
 			t.Fatalf("step %d: %s is promised beyond its capacity: %v free", step, name, f)
@@ -209,7 +221,7 @@ func BenchmarkPlace(b *testing.B) {
 					return controlplane.Demand{CPUMilli: 250 * (1 + random.Int64N(8)), MemoryBytes: (512 << 20) * (1 + random.Int64N(8))}
 				}
 				for i := range nodes * 28 {
-					c.restore(fmt.Sprint(i), fmt.Sprintf("node-%d", random.IntN(nodes)), demand())
+					c.restore(controlplane.PlaceRequest{UID: fmt.Sprint(i), NodeName: fmt.Sprintf("node-%d", random.IntN(nodes)), Demand: demand()})
 				}
 				uids := make([]string, 256)
 				for i := range uids {

@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"maps"
+	"slices"
 
 	"swell.dev/swell/controlplane"
 )
@@ -13,7 +14,8 @@ type node struct {
 	priority uint32
 	used     controlplane.Demand // the sum of its pods' reserved
 	pods     int
-	deferred []*reservation // resizes that wait for room, in the order they were asked for
+	ports    []controlplane.HostPort // that its pods have; few do
+	deferred []*reservation          // resizes that wait for room, in the order they were asked for
 
 	indexed bool
 	at      slot // in the trees; valid if indexed
@@ -49,7 +51,30 @@ func (n *node) takes(req *controlplane.PlaceRequest) bool {
 	} else if !n.open() {
 		return false
 	}
-	return req.Demand.Fits(n.free()) && n.matches(req.NodeSelector)
+	return req.Demand.Fits(n.free()) && n.accepts(req)
+}
+
+// accepts tells whether what isn't a quantity fits.
+func (n *node) accepts(req *controlplane.PlaceRequest) bool {
+	return n.matches(req.NodeSelector) && n.hasPorts(req.HostPorts)
+}
+
+func (n *node) hasPorts(wanted []controlplane.HostPort) bool {
+	for _, p := range wanted {
+		if slices.ContainsFunc(n.ports, p.Conflicts) {
+			return false
+		}
+	}
+	return true
+}
+
+// giveBack takes ports of a pod out, each once: pods that were restored may share some.
+func (n *node) giveBack(ports []controlplane.HostPort) {
+	for _, p := range ports {
+		if i := slices.Index(n.ports, p); i >= 0 {
+			n.ports = slices.Delete(n.ports, i, i+1)
+		}
+	}
 }
 
 // label is one of a node's labels.
@@ -167,13 +192,13 @@ func (f *fleet) find(req *controlplane.PlaceRequest) *node {
 	}
 	cpu, memory := req.Demand.CPUMilli, req.Demand.MemoryBytes
 	if len(req.NodeSelector) == 0 {
-		return f.all.bestFit(cpu, memory, func(*node) bool { return true })
+		return f.all.bestFit(cpu, memory, func(n *node) bool { return n.hasPorts(req.HostPorts) })
 	}
 	t := f.treeFor(req.NodeSelector)
 	if t == nil {
 		return nil
 	}
-	return t.bestFit(cpu, memory, func(n *node) bool { return n.matches(req.NodeSelector) })
+	return t.bestFit(cpu, memory, func(n *node) bool { return n.accepts(req) })
 }
 
 // treeFor answers the tree of the selector's rarest label, nil if no node has one of its labels.

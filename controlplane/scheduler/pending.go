@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"container/heap"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -15,6 +16,7 @@ type shape struct {
 	demand   controlplane.Demand
 	nodeName string
 	selector string
+	ports    string
 }
 
 func shapeOf(req *controlplane.PlaceRequest) shape {
@@ -25,6 +27,9 @@ func shapeOf(req *controlplane.PlaceRequest) shape {
 			b.WriteString(strconv.Quote(k) + strconv.Quote(req.NodeSelector[k]))
 		}
 		s.selector = b.String()
+	}
+	for _, p := range req.HostPorts {
+		s.ports += fmt.Sprintf("%s %s:%d\n", p.Protocol, p.IP, p.Port)
 	}
 	return s
 }

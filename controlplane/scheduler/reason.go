@@ -93,6 +93,9 @@ func (n *node) refuses(req *controlplane.PlaceRequest) []string {
 		return []string{"node(s) didn't match Pod's node affinity/selector"}
 	}
 	var out []string
+	if !n.hasPorts(req.HostPorts) {
+		out = append(out, "node(s) didn't have free ports for the requested pod ports")
+	}
 	free := n.free()
 	if n.pods >= n.spec.MaxPods {
 		out = append(out, "Too many pods")

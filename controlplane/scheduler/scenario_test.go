@@ -78,6 +78,7 @@ type arguments struct {
 	node               string
 	notReady, cordoned bool
 	labels             map[string]string
+	ports              []controlplane.HostPort
 }
 
 func parse(t *testing.T, words []string) arguments {
@@ -101,6 +102,8 @@ func parse(t *testing.T, words []string) arguments {
 			a.pods = number()
 		case k == "at":
 			a.at = number()
+		case k == "port":
+			a.ports = append(a.ports, controlplane.HostPort{Protocol: "TCP", Port: int32(number())})
 		case k == "node":
 			a.node = v
 		case w == "notready":
@@ -136,7 +139,7 @@ func step(t *testing.T, c *core, line string) []string {
 		c.removeNode(name)
 	case "place", "pend":
 		a := parse(t, rest)
-		req := controlplane.PlaceRequest{UID: name, Demand: a.demand, NodeName: a.node, NodeSelector: a.labels, Created: time.Unix(int64(a.at), 0)}
+		req := controlplane.PlaceRequest{UID: name, Demand: a.demand, NodeName: a.node, NodeSelector: a.labels, HostPorts: a.ports, Created: time.Unix(int64(a.at), 0)}
 		if words[0] == "pend" {
 			c.pend(req)
 			break
@@ -148,7 +151,7 @@ func step(t *testing.T, c *core, line string) []string {
 			out = append(out, "on "+node)
 		}
 	case "restore":
-		c.restore(name, rest[0], parse(t, rest[1:]).demand)
+		c.restore(controlplane.PlaceRequest{UID: name, NodeName: rest[0], Demand: parse(t, rest[1:]).demand})
 	case "resize":
 		verdict, err := c.resize(name, parse(t, rest).demand)
 		if err != nil {

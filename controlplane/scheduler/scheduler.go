@@ -176,9 +176,10 @@ func (s *Scheduler) RemoveNode(name string) {
 	s.call(func(c *core) { c.removeNode(name) })
 }
 
-// Restore enters a pod that has its node, whatever room that has: for the start, before pods are placed.
-func (s *Scheduler) Restore(uid, node string, d controlplane.Demand) {
-	s.call(func(c *core) { c.restore(uid, node, d) })
+// Restore enters a pod that has its node, NodeName, whatever room that has: for the start, before pods are
+// placed.
+func (s *Scheduler) Restore(req controlplane.PlaceRequest) {
+	s.call(func(c *core) { c.restore(req) })
 }
 
 // call is do for what can't be refused but by the end of the scheduler, which its callers need not know.

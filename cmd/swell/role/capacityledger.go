@@ -36,18 +36,15 @@ func (c *controlPlane) startScheduler(ctx context.Context) (*scheduler.Scheduler
 		if ended(pod) {
 			continue
 		}
-		demand, err := controlplane.PodDemand(pod)
+		req, err := controlplane.PodPlacement(pod)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("capacity: %w", err), s.Close())
 		}
 		if pod.Spec.NodeName != "" && scheduled(pod) {
-			s.Restore(string(pod.UID), pod.Spec.NodeName, demand)
+			s.Restore(req)
 			continue
 		}
-		s.Pend(controlplane.PlaceRequest{
-			Key: controlplane.Key{Resource: "pods", Namespace: pod.Namespace, Name: pod.Name}, UID: string(pod.UID), Demand: demand,
-			NodeName: pod.Spec.NodeName, NodeSelector: pod.Spec.NodeSelector, Created: pod.CreationTimestamp.Time,
-		})
+		s.Pend(req)
 	}
 	return s, nil
 }
