@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -170,7 +171,7 @@ func (r *Runtime) remove(ctx context.Context, id string) error {
 	task, err := container.Task(ctx, nil)
 	switch {
 	case err == nil:
-		if _, err := task.Delete(ctx, client.WithProcessKill); err != nil && !errdefs.IsNotFound(err) {
+		if err := deleteTask(ctx, task); err != nil {
 			return fmt.Errorf("task: %w", err)
 		}
 	case !errdefs.IsNotFound(err):
@@ -180,4 +181,32 @@ func (r *Runtime) remove(ctx context.Context, id string) error {
 		ignoreNotFound(container.Delete(ctx, client.WithSnapshotCleanup)),
 		ignoreNotFound(r.client.SandboxStore().Delete(ctx, id)),
 	)
+}
+
+// A process that was just joining the container, or is large, may be in its cgroup for a while after the
+// kill. runc waits less than a second for it.
+const (
+	cgroupWithin = 10 * time.Second
+	cgroupEvery  = 100 * time.Millisecond
+)
+
+// deleteTask kills the task and deletes it with its cgroup.
+func deleteTask(ctx context.Context, task client.Task) error {
+	timeout := time.After(cgroupWithin)
+	for {
+		_, err := task.Delete(ctx, client.WithProcessKill)
+		if err == nil || errdefs.IsNotFound(err) {
+			return nil
+		}
+		if !strings.Contains(err.Error(), "unable to remove container's cgroup") {
+			return err
+		}
+		select {
+		case <-time.After(cgroupEvery):
+		case <-timeout:
+			return err
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
