@@ -240,18 +240,16 @@ func (c *controlPlane) issueJoinToken(_ context.Context, spec v1alpha1.JoinToken
 }
 
 func (c *controlPlane) listenAndServe(apiListener, nodeListener net.Listener) error {
-	hosts := append([]string{"localhost", "127.0.0.1", "::1"}, c.cfg.SANs...)
-	for _, addr := range []string{c.apiAddr, c.nodeAddr} {
-		if host, _, err := net.SplitHostPort(addr); err == nil && !net.ParseIP(host).IsUnspecified() {
-			hosts = append(hosts, host)
-		}
+	hosts, err := hostsOf([]string{c.apiAddr, c.nodeAddr}, c.cfg.SANs)
+	if err != nil {
+		return err
 	}
-	cert, err := c.ca.Server("server", hosts)
+	cert, err := newServerCertificate(c.ca, hosts)
 	if err != nil {
 		return err
 	}
 	config := &tls.Config{
-		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12,
+		GetCertificate: cert.get, MinVersion: tls.VersionTLS12,
 		ClientCAs: c.ca.Pool(), ClientAuth: tls.VerifyClientCertIfGiven,
 	}
 	c.https = &http.Server{
