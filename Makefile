@@ -26,6 +26,10 @@ vet: check-go
 	go vet ./...
 	@unformatted=$$(gofmt -l *.go $(SOURCE_FOLDERS) e2e examples); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 
+.PHONY: picture
+picture: check-root build bin/httpserver ## run the demo and draw its picture for the README
+	@go run ./examples/demo -picture docs/demo.svg
+
 .PHONY: generate
 generate: protoc-plugins ## make generated code again
 	PATH="$(CURDIR)/bin:$$PATH" go generate ./api/...

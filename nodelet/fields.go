@@ -1,6 +1,7 @@
 package nodelet
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -39,7 +40,7 @@ func PodField(pod *corev1.Pod, path string) (string, error) {
 	case "spec.nodeName":
 		return pod.Spec.NodeName, nil
 	case "spec.serviceAccountName":
-		return pod.Spec.ServiceAccountName, nil
+		return cmp.Or(pod.Spec.ServiceAccountName, "default"), nil // as Kubernetes' admission has it
 	}
 	return "", fmt.Errorf("field path %q: unsupported fieldPath", path)
 }

@@ -1,14 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // kernel reads a container's limits where the kernel keeps them, on cgroup v1 or v2.
@@ -94,31 +93,23 @@ func (k *kernel) pid() (int, error) {
 	return strconv.Atoi(first)
 }
 
-// started answers when the first process began, to the kernel's tick of a hundredth of a second.
-func (k *kernel) started() (time.Time, error) {
-	pid, err := k.pid()
-	if err != nil {
-		return time.Time{}, err
+// awaitProcess polls until the container's first process is the program that the image is for, and answers
+// when it was first seen to be. (Before its start, the process is the runtime's own.)
+func awaitProcess(ctx context.Context, podUID, container, program string) (*kernel, time.Time, error) {
+	for ; ctx.Err() == nil; time.Sleep(time.Millisecond) {
+		k, err := findKernel(podUID, container)
+		if err != nil {
+			continue // not made yet
+		}
+		pid, err := k.pid()
+		if err != nil {
+			continue // no process yet
+		}
+		if line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err == nil && strings.HasPrefix(string(line), program+"\x00") {
+			return k, time.Now(), nil
+		}
 	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return time.Time{}, err
-	}
-	// The second field is a name in parentheses; the twentieth after it is the start, in ticks since boot.
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
-	if len(fields) < 20 {
-		return time.Time{}, fmt.Errorf("/proc/%d/stat: %q", pid, stat)
-	}
-	ticks, err := strconv.ParseInt(fields[19], 10, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("/proc/%d/stat: start %q: %w", pid, fields[19], err)
-	}
-	var boot unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
-		return time.Time{}, err
-	}
-	const ticksPerSecond = 100 // USER_HZ, on every architecture that Swell runs on
-	return time.Now().Add(time.Duration(ticks)*time.Second/ticksPerSecond - time.Duration(boot.Nano())), nil
+	return nil, time.Time{}, fmt.Errorf("no process %s in container %s: %w", program, container, ctx.Err())
 }
 
 // await polls until the kernel has the limits and answers when it was first seen to.

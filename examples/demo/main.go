@@ -4,10 +4,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,21 +25,35 @@ func main() {
 	flag.StringVar(&cfg.bin, "bin", "bin", "folder of swell, containerd, runc and the example server")
 	flag.DurationVar(&cfg.load, "load", 5*time.Second, "how long to load each size")
 	flag.BoolVar(&cfg.verbose, "v", false, "show what swell up prints")
+	flag.StringVar(&cfg.picture, "picture", "", "draw what is printed into this SVG file too")
 	flag.Parse()
+	if cfg.picture != "" {
+		out = io.MultiWriter(os.Stdout, &printed)
+	}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, cfg)
 	stop()
+	if err == nil && cfg.picture != "" {
+		err = os.WriteFile(cfg.picture, picture("make demo", printed.String()), 0o644)
+	}
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "\ndemo: %v\n", err)
 		os.Exit(1)
 	}
 }
 
+// What the demo prints goes to out; printed keeps it where a picture is wanted.
+var (
+	out     io.Writer = os.Stdout
+	printed bytes.Buffer
+)
+
 type config struct {
 	bin     string
 	load    time.Duration
 	verbose bool
+	picture string
 }
 
 // run brings Swell up under a temporary directory, shows the job, and takes everything down again.
@@ -77,7 +93,7 @@ func run(ctx context.Context, cfg config) (err error) {
 		}
 		if err = errors.Join(err, derr); err == nil {
 			say("removed  the pod, the network, the cgroups and the data directory are gone")
-			fmt.Println("\nEverything held.")
+			fmt.Fprintln(out, "\nEverything held.")
 		}
 	}()
 
@@ -91,7 +107,7 @@ func run(ctx context.Context, cfg config) (err error) {
 	return (&show{cfg: cfg, bin: bin, in: in}).run(ctx)
 }
 
-func say(format string, args ...any) { fmt.Printf("  "+format+"\n", args...) }
+func say(format string, args ...any) { fmt.Fprintf(out, "  "+format+"\n", args...) }
 
 func ms(d time.Duration) string {
 	if d >= 10*time.Second {

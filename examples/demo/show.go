@@ -13,6 +13,7 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -91,28 +92,33 @@ func (s *show) create(ctx context.Context) error {
 		return err
 	}
 	answered := time.Since(began)
+	starting, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	var process time.Time
+	var group errgroup.Group
+	group.Go(func() (err error) {
+		s.kernel, process, err = awaitProcess(starting, string(created.UID), "web", "/httpserver")
+		return err
+	})
 	_, err = s.await(ctx, func(p *corev1.Pod) (bool, error) {
 		if p.Status.Phase == corev1.PodFailed {
 			return false, fmt.Errorf("pod failed: %s %s", p.Status.Reason, p.Status.Message)
 		}
 		return len(p.Status.ContainerStatuses) > 0 && p.Status.ContainerStatuses[0].State.Running != nil, nil
 	})
-	if err != nil {
-		return err
-	}
 	seen := time.Since(began)
-	if s.kernel, err = findKernel(string(created.UID), "web"); err != nil {
-		return err
-	}
-	process, err := s.kernel.started()
 	if err != nil {
+		cancel()
+		return errors.Join(err, group.Wait())
+	}
+	if err := group.Wait(); err != nil {
 		return err
 	}
 	if s.pod, err = s.await(ctx, isReady); err != nil {
 		return err
 	}
 	say("create   POST answered 201 in %s, already on node %s, durable in etcd", ms(answered), created.Spec.NodeName)
-	say("running  the process began %s after the POST, image pull included; a watch said so after %s", ms(process.Sub(began)), ms(seen))
+	say("running  the process runs %s after the POST, image pull included; a watch says so after %s", ms(process.Sub(began)), ms(seen))
 	say("ready    by its readiness probe after %s, at %s", ms(time.Since(began)), s.pod.Status.PodIP)
 	return nil
 }
@@ -265,12 +271,12 @@ func (s *show) bill(ctx context.Context) error {
 		return fmt.Errorf("bill: %w", err)
 	}
 	say("bill     $ swell bill web")
-	out, err := exec.CommandContext(ctx, filepath.Join(s.bin, "swell"), "bill", "web", "--kubeconfig", s.in.Kubeconfig()).CombinedOutput()
+	table, err := exec.CommandContext(ctx, filepath.Join(s.bin, "swell"), "bill", "web", "--kubeconfig", s.in.Kubeconfig()).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("swell bill: %w\n%s", err, out)
+		return fmt.Errorf("swell bill: %w\n%s", err, table)
 	}
-	for line := range strings.Lines(string(out)) {
-		fmt.Print("           " + line)
+	for line := range strings.Lines(string(table)) {
+		fmt.Fprint(out, "           "+line)
 	}
 	if len(b.Lines) != 2 {
 		return fmt.Errorf("bill: %d lines, not one for each of the two sizes", len(b.Lines))
