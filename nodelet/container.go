@@ -68,6 +68,7 @@ type container struct {
 	waitReason string
 	waitMsg    string
 	retryAt    time.Time // nothing is tried before
+	runWith    string    // version of config of the latest attempt to run
 	flipAt     time.Time // when ErrImagePull becomes ImagePullBackOff
 	pull       backoff
 	crash      backoff

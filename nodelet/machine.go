@@ -27,9 +27,11 @@ type machine struct {
 	settingUp   bool
 	setUp       bool
 	setUpRetry  retry
+	setUpWith   string // version of config of the latest attempt
 	sandbox     sandbox
 	prepared    string // version of config that the volumes hold
 	preparing   bool
+	prepareWith string // version of config of the latest attempt
 	prepRetry   retry
 	nextUsage   time.Time
 	usageBusy   bool

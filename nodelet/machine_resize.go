@@ -150,8 +150,12 @@ func (m *machine) decideVolumes() {
 	if !m.setUp {
 		return
 	}
-	if version := m.configVersion(); version != m.prepared && !m.preparing && m.due(m.prepRetry.at) {
-		m.preparing = true
+	version := m.configVersion()
+	if version != m.prepareWith {
+		m.prepRetry = retry{}
+	}
+	if version != m.prepared && !m.preparing && m.due(m.prepRetry.at) {
+		m.preparing, m.prepareWith = true, version
 		m.emit(actVolumes{Version: version, IP: m.sandbox.IP})
 	}
 	if hasSizeLimit(m.a.Pod) && !m.usageBusy && m.due(m.nextUsage) {

@@ -11,15 +11,22 @@ import (
 
 // decideSetUp gives the pod its cgroup, network, volumes and files.
 func (m *machine) decideSetUp() {
-	if m.setUp || m.settingUp || !m.due(m.setUpRetry.at) {
+	if m.setUp || m.settingUp {
 		return
 	}
-	m.settingUp = true
+	version := m.configVersion()
+	if version != m.setUpWith {
+		m.setUpRetry = retry{} // what was missing may have come
+	}
+	if !m.due(m.setUpRetry.at) {
+		return
+	}
+	m.settingUp, m.setUpWith = true, version
 	sizes := m.actuated
 	if sizes == nil {
 		sizes = m.allocated
 	}
-	m.emit(actSetUp{Resources: sizes, Version: m.configVersion()})
+	m.emit(actSetUp{Resources: sizes, Version: version})
 }
 
 func (m *machine) setUpDone(in inSetUp) {
@@ -97,6 +104,9 @@ func (m *machine) ensure(c *container) {
 		}
 		return
 	}
+	if c.waitReason == reasonConfig && c.runWith != configHash(m.a) {
+		c.retryAt = time.Time{} // what was missing may have come
+	}
 	if !m.due(c.retryAt) {
 		if c.waitReason == "ErrImagePull" && m.due(c.flipAt) {
 			c.waiting("ImagePullBackOff", fmt.Sprintf("Back-off pulling image %q: ErrImagePull: %s", c.spec.Image, c.waitMsg))
@@ -113,7 +123,7 @@ func (m *machine) ensure(c *container) {
 	if !m.setUp {
 		return
 	}
-	c.op = opRun
+	c.op, c.runWith = opRun, configHash(m.a)
 	m.emit(actRun{Container: c.spec, Attempt: c.next, Image: c.nextImage, Resources: m.actuated[c.spec.Name], Sandbox: m.sandbox})
 }
 
@@ -164,6 +174,8 @@ func (m *machine) pulledDone(in inPulled) {
 	}
 }
 
+const reasonConfig = "CreateContainerConfigError"
+
 // configError is a container that can't be made as it is configured; a changed config map may help.
 type configError struct{ err error }
 
@@ -196,7 +208,7 @@ func (m *machine) startedDone(in inStarted) {
 	default:
 		reason := "CreateContainerError"
 		if errors.As(in.Err, &config) {
-			reason = "CreateContainerConfigError"
+			reason = reasonConfig
 		}
 		c.waiting(reason, in.Err.Error())
 		c.retryAt, c.early = m.now.Add(configRetry), nil
