@@ -22,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"swell.dev/swell/internal/instance"
+	"swell.dev/swell/internal/kernel"
 )
 
 // patience bounds every wait of these tests; none of them passes or fails by being fast.
@@ -122,6 +123,26 @@ func ready(pod *corev1.Pod) bool {
 		}
 	}
 	return false
+}
+
+// inKernel is where the kernel has a container.
+func inKernel(t *testing.T, podUID, container string) *kernel.Container {
+	t.Helper()
+	c, err := kernel.Find(podUID, container)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// pidOf is the container's first process.
+func pidOf(t *testing.T, c *kernel.Container) int {
+	t.Helper()
+	pid, err := c.PID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }
 
 func ended(pod *corev1.Pod) bool {

@@ -24,18 +24,18 @@ func TestUpAgain(t *testing.T) {
 	in, c := newInstance(t)
 	const ns = metav1.NamespaceDefault
 	known := map[string]identity{"web": identify(create(t, c, ns, shellPod("web", "exec sleep 100000")))}
-	pid := findCgroup(t, known["web"].uid, "main").pid(t)
+	pid := pidOf(t, inKernel(t, known["web"].uid, "main"))
 	if err := in.Signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Kill(int(pid), 0); err != nil {
+	if err := syscall.Kill(pid, 0); err != nil {
 		t.Fatalf("the container's process %d after Ctrl-C: %v", pid, err)
 	}
 	start(t, in)
 	if is := identify(await(t, c, ns, "web", "ready again", ready)); is != known["web"] {
 		t.Errorf("pod web was %+v and is %+v", known["web"], is)
 	}
-	if is := findCgroup(t, known["web"].uid, "main").pid(t); is != pid {
+	if is := pidOf(t, inKernel(t, known["web"].uid, "main")); is != pid {
 		t.Errorf("the process was %d and is %d", pid, is)
 	}
 	if out := kubectlOf(t, in, "exec", "web", "--", "echo", "still here"); out != "still here\n" {

@@ -4,10 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -52,8 +49,8 @@ func TestRedisKeepsItsConnection(t *testing.T) {
 		ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"/usr/bin/redis-cli", "ping"}}}, PeriodSeconds: 1,
 	}
 	started := create(t, client, ns, pod)
-	cgroup := findCgroup(t, string(started.UID), "main")
-	pid := cgroup.pid(t)
+	cgroup := inKernel(t, string(started.UID), "main")
+	pid := pidOf(t, cgroup)
 
 	conn, err := net.Dial("tcp", net.JoinHostPort(started.Status.PodIP, "6379"))
 	if err != nil {
@@ -87,7 +84,10 @@ func TestRedisKeepsItsConnection(t *testing.T) {
 			res := p.Status.ContainerStatuses[0].Resources
 			return res != nil && res.Limits.Cpu().Cmp(*resource.NewMilliQuantity(cpu, resource.DecimalSI)) == 0 && res.Limits.Memory().Value() == memory
 		})
-		gotCPU, gotMemory := cgroup.limits(t)
+		gotCPU, gotMemory, err := cgroup.Limits()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if gotCPU != cpu || gotMemory != memory {
 			t.Fatalf("resize %d: the kernel has %dm and %d bytes, asked were %dm and %d", i, gotCPU, gotMemory, cpu, memory)
 		}
@@ -96,7 +96,7 @@ func TestRedisKeepsItsConnection(t *testing.T) {
 	if err := <-lost; err != nil {
 		t.Fatalf("after %d answers: %v", answers.Load(), err)
 	}
-	if now := cgroup.pid(t); now != pid {
+	if now := pidOf(t, cgroup); now != pid {
 		t.Errorf("the process changed: PID %d became %d", pid, now)
 	}
 	if answers.Load() == 0 {
@@ -121,65 +121,4 @@ func increment(conn net.Conn, r *bufio.Reader, want int) error {
 		return fmt.Errorf("answer %q, not %d", line, want)
 	}
 	return nil
-}
-
-// cgroup is where the kernel keeps a container's limits.
-type cgroup struct {
-	cpu, memory string
-	v2          bool
-}
-
-func findCgroup(t *testing.T, podUID, container string) cgroup {
-	t.Helper()
-	leaf := filepath.Join("*", "pod"+podUID, container)
-	if dirs, _ := filepath.Glob(filepath.Join("/sys/fs/cgroup", leaf)); len(dirs) == 1 {
-		return cgroup{cpu: dirs[0], memory: dirs[0], v2: true}
-	}
-	var g cgroup
-	for _, pattern := range []string{"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"} {
-		if dirs, _ := filepath.Glob(filepath.Join(pattern, leaf)); len(dirs) == 1 {
-			g.cpu = dirs[0]
-		}
-	}
-	if dirs, _ := filepath.Glob(filepath.Join("/sys/fs/cgroup/memory", leaf)); len(dirs) == 1 {
-		g.memory = dirs[0]
-	}
-	if g.cpu == "" || g.memory == "" {
-		t.Fatalf("no cgroup of pod %s container %s", podUID, container)
-	}
-	return g
-}
-
-func (g cgroup) limits(t *testing.T) (cpuMilli, memory int64) {
-	t.Helper()
-	if g.v2 {
-		quota, period, _ := strings.Cut(readFile(t, g.cpu, "cpu.max"), " ")
-		return number(t, quota) * 1000 / number(t, period), number(t, readFile(t, g.memory, "memory.max"))
-	}
-	return number(t, readFile(t, g.cpu, "cpu.cfs_quota_us")) * 1000 / number(t, readFile(t, g.cpu, "cpu.cfs_period_us")),
-		number(t, readFile(t, g.memory, "memory.limit_in_bytes"))
-}
-
-func (g cgroup) pid(t *testing.T) int64 {
-	t.Helper()
-	first, _, _ := strings.Cut(readFile(t, g.cpu, "cgroup.procs"), "\n")
-	return number(t, first)
-}
-
-func readFile(t *testing.T, dir, name string) string {
-	t.Helper()
-	b, err := os.ReadFile(filepath.Join(dir, name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(b))
-}
-
-func number(t *testing.T, s string) int64 {
-	t.Helper()
-	n, err := strconv.ParseInt(s, 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
 }

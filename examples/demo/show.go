@@ -23,6 +23,7 @@ import (
 
 	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/internal/instance"
+	"swell.dev/swell/internal/kernel"
 	"swell.dev/swell/internal/loadgen"
 	"swell.dev/swell/internal/ociimage"
 )
@@ -44,7 +45,7 @@ type show struct {
 	in     *instance.Instance
 	client *kubernetes.Clientset
 	pod    *corev1.Pod
-	kernel *kernel
+	kernel *kernel.Container
 }
 
 func (s *show) run(ctx context.Context) error {
@@ -97,7 +98,7 @@ func (s *show) create(ctx context.Context) error {
 	var process time.Time
 	var group errgroup.Group
 	group.Go(func() (err error) {
-		s.kernel, process, err = awaitProcess(starting, string(created.UID), "web", "/httpserver")
+		s.kernel, process, err = kernel.AwaitProcess(starting, string(created.UID), "web", "/httpserver")
 		return err
 	})
 	_, err = s.await(ctx, func(p *corev1.Pod) (bool, error) {
@@ -166,7 +167,7 @@ func (s *show) await(ctx context.Context, wanted func(*corev1.Pod) (bool, error)
 
 // resizeUnderLoad loads the server at its small size, resizes it while the load goes on, and compares.
 func (s *show) resizeUnderLoad(ctx context.Context) error {
-	pid, err := s.kernel.pid()
+	pid, err := s.kernel.PID()
 	if err != nil {
 		return err
 	}
@@ -192,7 +193,7 @@ func (s *show) resizeUnderLoad(ctx context.Context) error {
 		_, err := s.client.CoreV1().Pods(metav1.NamespaceDefault).Patch(ctx, "web", types.StrategicMergePatchType, []byte(patch), metav1.PatchOptions{}, "resize")
 		patched <- err
 	}()
-	at, err := s.kernel.await(largeCPU, largeMemory, began.Add(10*time.Second))
+	at, err := s.kernel.Await(largeCPU, largeMemory, began.Add(10*time.Second))
 	if perr := <-patched; perr != nil {
 		return fmt.Errorf("resize: %w", perr)
 	}
@@ -210,7 +211,7 @@ func (s *show) resizeUnderLoad(ctx context.Context) error {
 	if err := s.sayLimits(largeCPU, largeMemory); err != nil {
 		return err
 	}
-	now, err := s.kernel.pid()
+	now, err := s.kernel.PID()
 	if err != nil {
 		return err
 	}
@@ -231,11 +232,11 @@ func (s *show) resizeUnderLoad(ctx context.Context) error {
 
 // sayLimits prints what the kernel has, which must be these.
 func (s *show) sayLimits(cpuMilli, memory int64) error {
-	cpu, bytes, err := s.kernel.limits()
+	cpu, bytes, err := s.kernel.Limits()
 	if err != nil {
 		return err
 	}
-	for _, file := range []string{s.kernel.cpu, s.kernel.memory} {
+	for _, file := range []string{s.kernel.CPU, s.kernel.Memory} {
 		value, err := os.ReadFile(file)
 		if err != nil {
 			return err
