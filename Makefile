@@ -24,7 +24,12 @@ test: check-root build test-deps generated vet ## everything that can be tested 
 .PHONY: vet
 vet: check-go
 	go vet ./...
-	@unformatted=$$(gofmt -l *.go $(SOURCE_FOLDERS) e2e examples); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+	@unformatted=$$(gofmt -l *.go $(SOURCE_FOLDERS) e2e examples perf); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
+
+.PHONY: bench
+bench: check-root build bin/httpserver ## measure starts and resizes on real containers, into perf/results
+	go run ./perf start
+	go run ./perf resize
 
 .PHONY: picture
 picture: check-root build bin/httpserver ## run the demo and draw its picture for the README

@@ -1,0 +1,56 @@
+// Command perf measures Swell from outside, as its users meet it: the built binary as a process, the REST
+// API over TLS, real containers, the kernel's own files. It needs root and what `make` builds in ./bin.
+//
+//	go run ./perf start       create a pod → answered, process running, seen running by a watch
+//	go run ./perf resize      resize a running pod → in the kernel's files, answered, seen in its status
+//
+// Each runs several rounds, each on a fresh data directory, prints medians with their spread over the
+// rounds, and writes them with the machine and the setting into perf/results/.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// setting is what all scenarios share.
+type setting struct {
+	bin     string
+	rounds  int
+	json    bool
+	results string
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var s setting
+	root := &cobra.Command{
+		Use: "perf", Short: "Measure Swell from outside", SilenceUsage: true, SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) (err error) {
+			if os.Geteuid() != 0 {
+				return fmt.Errorf("containers need root: run it as root")
+			}
+			if s.rounds < 1 {
+				return fmt.Errorf("--rounds %d: at least 1", s.rounds)
+			}
+			s.bin, err = filepath.Abs(s.bin)
+			return err
+		},
+	}
+	root.PersistentFlags().StringVar(&s.bin, "bin", "bin", "folder of swell, containerd, runc and the example server")
+	root.PersistentFlags().IntVar(&s.rounds, "rounds", 5, "how often to measure, each time on a fresh data directory")
+	root.PersistentFlags().BoolVar(&s.json, "json", false, "print the result as JSON")
+	root.PersistentFlags().StringVar(&s.results, "results", "perf/results", "folder to write the result into; empty: nowhere")
+	root.AddCommand(startCommand(&s), resizeCommand(&s))
+	if err := root.ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "perf:", err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// result is what a scenario found, as it is written into a file.
+type result struct {
+	Scenario string            `json:"scenario"`
+	Time     time.Time         `json:"time"`
+	Machine  machine           `json:"machine"`
+	Setting  map[string]string `json:"setting"`
+	Rounds   int               `json:"rounds"`
+	Samples  int               `json:"samplesPerRound"`
+	Figures  []figure          `json:"figures"`
+}
+
+type machine struct {
+	CPU    string `json:"cpu"`
+	Cores  int    `json:"cores"`
+	Memory string `json:"memory"`
+	Kernel string `json:"kernel"`
+	Cgroup string `json:"cgroup"`
+}
+
+// figure is one latency in milliseconds: of the rounds' percentiles the median, the least and the most.
+type figure struct {
+	Name string `json:"name"`
+	P50  spread `json:"p50Ms"`
+	P99  spread `json:"p99Ms"`
+}
+
+type spread struct {
+	Median float64 `json:"median"`
+	Min    float64 `json:"min"`
+	Max    float64 `json:"max"`
+}
+
+// series collects one latency, a slice per round.
+type series struct {
+	name   string
+	rounds [][]time.Duration
+}
+
+func (s *series) begin() { s.rounds = append(s.rounds, nil) }
+
+func (s *series) add(d time.Duration) {
+	last := len(s.rounds) - 1
+	s.rounds[last] = append(s.rounds[last], d)
+}
+
+func (s *series) figure() figure {
+	return figure{Name: s.name, P50: s.spread(0.50), P99: s.spread(0.99)}
+}
+
+// spread answers how a percentile varies over the rounds.
+func (s *series) spread(q float64) spread {
+	var of []float64
+	for _, round := range s.rounds {
+		if len(round) > 0 {
+			of = append(of, percentile(round, q).Seconds()*1000)
+		}
+	}
+	if len(of) == 0 {
+		return spread{}
+	}
+	slices.Sort(of)
+	return spread{Median: rounded(of[len(of)/2]), Min: rounded(of[0]), Max: rounded(of[len(of)-1])}
+}
+
+func rounded(ms float64) float64 { return math.Round(ms*100) / 100 }
+
+// percentile is the nearest rank's: the smallest value that at least a share q of all doesn't exceed.
+func percentile(of []time.Duration, q float64) time.Duration {
+	sorted := slices.Sorted(slices.Values(of))
+	return sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)]
+}
+
+// publish prints a result and writes it down.
+func (s *setting) publish(name string, samples int, with map[string]string, all ...*series) error {
+	r := result{Scenario: name, Time: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Setting: with, Rounds: s.rounds, Samples: samples}
+	for _, one := range all {
+		r.Figures = append(r.Figures, one.figure())
+	}
+	raw, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if s.json {
+		fmt.Println(string(raw))
+	} else {
+		r.print()
+	}
+	if s.results == "" {
+		return nil
+	}
+	if err := os.MkdirAll(s.results, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(s.results, name+".json"), append(raw, '\n'), 0o644)
+}
+
+func (r *result) print() {
+	m := r.Machine
+	fmt.Printf("%s: %d rounds of %d on %d × %s, %s, Linux %s, %s\n", r.Scenario, r.Rounds, r.Samples, m.Cores, m.CPU, m.Memory, m.Kernel, m.Cgroup)
+	fmt.Printf("%-44s %28s %28s\n", "milliseconds: median of rounds (least … most)", "p50", "p99")
+	for _, f := range r.Figures {
+		fmt.Printf("%-44s %28s %28s\n", f.Name, f.P50, f.P99)
+	}
+}
+
+func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f … %.2f)", s.Median, s.Min, s.Max) }
+
+func thisMachine() machine {
+	m := machine{CPU: runtime.GOARCH, Cores: runtime.NumCPU(), Memory: "?", Kernel: "?", Cgroup: "cgroup v2"}
+	if b, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(b)) {
+			if name, ok := strings.CutPrefix(line, "model name"); ok {
+				m.CPU = strings.Trim(name, " \t:\n")
+				break
+			}
+		}
+	}
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		m.Memory = fmt.Sprintf("%d GiB", (uint64(info.Totalram)*uint64(info.Unit)+1<<29)>>30)
+	}
+	var uts unix.Utsname
+	if unix.Uname(&uts) == nil {
+		m.Kernel = unix.ByteSliceToString(uts.Release[:])
+	}
+	if _, err := os.Stat("/sys/fs/cgroup/memory/memory.limit_in_bytes"); err == nil {
+		m.Cgroup = "cgroup v1"
+	}
+	return m
+}
