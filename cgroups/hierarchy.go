@@ -150,21 +150,23 @@ func (g *Group) dir(controller string) string {
 	return filepath.Join(g.h.mounts[controller], g.path)
 }
 
-// dirs are all directories that the group may have.
+// dirs are all directories that the group may have. The one where Children looks is the last, so that a
+// deletion that was killed half-way is seen and done again.
 func (g *Group) dirs() []string {
 	if g.h.version == 2 {
 		return []string{g.dir("")}
 	}
 	var out []string
-	for _, c := range []string{CPU, CPUAcct, Memory, PIDs} {
-		if d := g.dir(c); !slices.Contains(out, d) {
-			out = append(out, d)
-		}
-	}
 	for _, mount := range g.h.others {
 		out = append(out, filepath.Join(mount, g.path))
 	}
-	return out
+	last := g.dir(Memory)
+	for _, c := range []string{CPU, CPUAcct, PIDs} {
+		if d := g.dir(c); d != last && !slices.Contains(out, d) {
+			out = append(out, d)
+		}
+	}
+	return append(out, last)
 }
 
 // Exists reports whether the kernel has the group, on version 1 with every controller: a runtime makes its

@@ -154,14 +154,34 @@ func TestDeleteRefusesWhatIsNotOurs(t *testing.T) {
 
 // Files stand for processes that don't end: a directory with any isn't removed.
 func TestDeleteEndsWithTheContext(t *testing.T) {
-	both(t, func(t *testing.T, _ *fake, h *Hierarchy) {
+	both(t, func(t *testing.T, f *fake, h *Hierarchy) {
 		g := h.Group("/g")
 		must(t, g.Create())
+		f.writes = nil
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
 		if err := g.Delete(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
 			t.Errorf("after %v: %v", time.Since(began), err)
 		}
+		// No process can be made faster than it is killed.
+		if want := map[int]string{1: "/g pids.max=0", 2: "/g cgroup.kill=1"}[f.version]; f.writes[0] != want {
+			t.Errorf("first written: %q, want %q", f.writes[0], want)
+		}
 	})
+}
+
+// A deletion that was killed half-way leaves the directory by which the group is found.
+func TestDirsEndWhereChildrenLooks(t *testing.T) {
+	for _, mounts := range []map[string]string{
+		{CPU: "/c", CPUAcct: "/a", Memory: "/m", PIDs: "/p"},
+		{CPU: "/all", CPUAcct: "/all", Memory: "/all", PIDs: "/all"},
+	} {
+		h, err := V1(mounts, "/o")
+		must(t, err)
+		dirs := h.Group("/g").dirs()
+		if dirs[len(dirs)-1] != filepath.Join(mounts[Memory], "g") || dirs[0] != "/o/g" || len(slices.Compact(slices.Sorted(slices.Values(dirs)))) != len(dirs) {
+			t.Errorf("%v: %v", mounts, dirs)
+		}
+	}
 }

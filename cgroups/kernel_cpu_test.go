@@ -134,3 +134,14 @@ func TestKernelBurst(t *testing.T) {
 	must(t, Resize(t.Context(), Change{pod, Limits{1024, Unlimited, Unlimited}}, []Change{{c, Limits{512, Unlimited, Unlimited}}}))
 	wantCPU(t, c, 512, Unlimited)
 }
+
+// BenchmarkKernelResize changes CPU and memory of a pod and its one container, and checks them.
+func BenchmarkKernelResize(b *testing.B) {
+	pod := testGroup(b)
+	c := child(b, pod, "c")
+	sizes := []Limits{{1024, 100_000, 64 * mib}, {2048, 200_000, 128 * mib}}
+	for i := 0; b.Loop(); i++ {
+		l := sizes[i%2]
+		must(b, Resize(b.Context(), Change{pod, l}, []Change{{c, l}}))
+	}
+}

@@ -25,7 +25,7 @@ func (errNeedsRoot) Error() string { return "control groups are made by root: ru
 var tests atomic.Int64
 
 // testGroup makes a group for one test and deletes it afterwards, with what is in it.
-func testGroup(t *testing.T) *Group {
+func testGroup(t testing.TB) *Group {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip(errNeedsRoot{})
@@ -47,14 +47,14 @@ func testGroup(t *testing.T) *Group {
 	return g
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-func child(t *testing.T, g *Group, name string) *Group {
+func child(t testing.TB, g *Group, name string) *Group {
 	t.Helper()
 	c := g.Child(name)
 	must(t, c.Create())
