@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -46,13 +47,19 @@ func (t *Tree) ContainerPath(podUID, container string) string {
 	return t.pod(podUID).Child(container).Path()
 }
 
-// EnsurePod implements nodelet.Cgroups.
+// EnsurePod implements nodelet.Cgroups. For a pod that runs it also lifts what a nodelet that was killed
+// within a resize left. One that had grown the pod and could not note it finds more in use than it knows
+// of: the pod keeps its size then, until the resize is carried out again.
 func (t *Tree) EnsurePod(podUID string, containers map[string]corev1.ResourceRequirements) error {
 	g := t.pod(podUID)
 	if err := g.Create(); err != nil {
 		return err
 	}
-	return t.apply(context.Background(), podUID, containers)
+	err := t.apply(context.Background(), podUID, containers)
+	if errors.Is(err, nodelet.ErrMemoryInUse) {
+		return nil
+	}
+	return err
 }
 
 // Resize implements nodelet.Cgroups.
@@ -60,28 +67,26 @@ func (t *Tree) Resize(ctx context.Context, podUID string, containers map[string]
 	if err := t.apply(ctx, podUID, containers); err != nil {
 		return nil, err
 	}
-	names := make([]string, 0, len(containers))
-	for name := range containers {
-		names = append(names, name)
-	}
-	return t.Read(podUID, names)
+	return t.Read(podUID, slices.Collect(maps.Keys(containers)))
 }
 
 // apply brings the pod and those of its containers that have a cgroup to their limits.
 func (t *Tree) apply(ctx context.Context, podUID string, containers map[string]corev1.ResourceRequirements) error {
 	g := t.pod(podUID)
-	names := make([]string, 0, len(containers))
-	for name := range containers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	var changes []cgroups.Change
-	for _, name := range names {
-		if c := g.Child(name); c.Exists() {
-			changes = append(changes, cgroups.Change{Group: c, To: limitsOf(containers[name])})
+	names := slices.Sorted(maps.Keys(containers))
+	var err error
+	for range len(names) + 1 { // a container may end meanwhile, and its cgroup with it
+		var changes []cgroups.Change
+		for _, name := range names {
+			if c := g.Child(name); c.Exists() {
+				changes = append(changes, cgroups.Change{Group: c, To: limitsOf(containers[name])})
+			}
+		}
+		err = cgroups.Resize(ctx, cgroups.Change{Group: g, To: podLimits(containers)}, changes)
+		if !errors.Is(err, fs.ErrNotExist) || !g.Exists() {
+			break
 		}
 	}
-	err := cgroups.Resize(ctx, cgroups.Change{Group: g, To: podLimits(containers)}, changes)
 	var inUse *cgroups.MemoryInUseError
 	if errors.As(err, &inUse) {
 		return fmt.Errorf("%w: %w", nodelet.ErrMemoryInUse, err)
