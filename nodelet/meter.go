@@ -63,7 +63,7 @@ func segment(pod *corev1.Pod, node string, actuated map[string]corev1.ResourceRe
 	resize := func(in []corev1.Container) []corev1.Container {
 		out := make([]corev1.Container, len(in))
 		for i := range in {
-			out[i] = corev1.Container{Name: in[i].Name, Resources: in[i].Resources}
+			out[i] = corev1.Container{Name: in[i].Name, RestartPolicy: in[i].RestartPolicy, Resources: in[i].Resources}
 			if res, ok := actuated[in[i].Name]; ok {
 				out[i].Resources = res
 			}

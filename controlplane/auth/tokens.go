@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strings"
 	"sync"
@@ -20,20 +21,23 @@ import (
 // of a look-up tells nothing of them.
 type TokenFile struct {
 	path string
+	log  *slog.Logger
 
 	mu      sync.Mutex // guards what follows
 	users   map[[sha256.Size]byte]controlplane.User
 	read    time.Time // modification time of what was read
 	size    int64
 	checked time.Time
+	wrong   string // what was last said to be wrong with it
 }
 
 // recheck is how long a change of the file may go unnoticed.
 const recheck = time.Second
 
-// NewTokenFile reads a file. One that doesn't exist holds no tokens, and is read when it appears.
-func NewTokenFile(path string) (*TokenFile, error) {
-	f := &TokenFile{path: path}
+// NewTokenFile reads a file. One that doesn't exist holds no tokens, and is read when it appears. A change
+// that can't be read leaves the tokens as they were, and is logged.
+func NewTokenFile(path string, log *slog.Logger) (*TokenFile, error) {
+	f := &TokenFile{path: path, log: log}
 	return f, f.reload(time.Now())
 }
 
@@ -41,10 +45,22 @@ func (f *TokenFile) lookup(token string) (controlplane.User, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if now := time.Now(); now.Sub(f.checked) > recheck {
-		_ = f.reload(now) // a file that can't be read leaves the tokens as they were
+		f.again(now)
 	}
 	user, ok := f.users[sha256.Sum256([]byte(token))]
 	return user, ok
+}
+
+// again says once what is wrong with a changed file.
+func (f *TokenFile) again(now time.Time) {
+	wrong := ""
+	if err := f.reload(now); err != nil {
+		wrong = err.Error()
+	}
+	if wrong != f.wrong && wrong != "" {
+		f.log.Error("bearer tokens stay as they were", "cause", wrong)
+	}
+	f.wrong = wrong
 }
 
 func (f *TokenFile) reload(now time.Time) error {

@@ -224,7 +224,7 @@ func (c *controlPlane) users() (*auth.Authenticator, error) {
 	if path == "" {
 		path = c.dir.join("tokens.csv")
 	}
-	tokens, err := auth.NewTokenFile(path)
+	tokens, err := auth.NewTokenFile(path, c.log)
 	if err != nil {
 		return nil, err
 	}
