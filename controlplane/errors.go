@@ -12,6 +12,7 @@ var (
 	ErrNoCapacity  = errors.New("no node has room")                     // the pod stays pending
 	ErrInfeasible  = errors.New("no node could ever hold it")           // 403 on resize
 	ErrOverloaded  = errors.New("too many requests are waiting")        // 429 with Retry-After
-	ErrUnavailable = errors.New("not available now")                    // 503
+	ErrUnavailable = errors.New("not available now")                    // 503 with Retry-After
+	ErrNoStorage   = errors.New("no room to store it")                  // 507: nothing changes by itself
 	ErrNotLeader   = errors.New("this control plane is not the leader") // 503
 )

@@ -49,7 +49,7 @@ func TestFullDisk(t *testing.T) {
 	if !errors.As(err, &status) {
 		t.Fatalf("create on a full disk: %v", err)
 	}
-	if said := status.Status(); said.Code < 500 || !strings.Contains(said.Message, "disk") {
+	if said := status.Status(); said.Code != 507 || !strings.Contains(said.Message, "disk") {
 		t.Errorf("create on a full disk: %d %s", said.Code, said.Message)
 	}
 	if is := identify(await(t, c, ns, "before", "ready", ready)); is != known["before"] {

@@ -47,6 +47,9 @@ func statusOf(err error, gr schema.GroupResource, name string) *metav1.Status {
 	case errors.Is(err, controlplane.ErrUnavailable), errors.Is(err, controlplane.ErrNotLeader), errors.Is(err, controlplane.ErrNoCapacity):
 		out = apierrors.NewServiceUnavailable(err.Error())
 		out.ErrStatus.Details = &metav1.StatusDetails{RetryAfterSeconds: retryAfterSeconds}
+	case errors.Is(err, controlplane.ErrNoStorage):
+		out = apierrors.NewGenericServerResponse(http.StatusInsufficientStorage, "", gr, name, err.Error(), 0, true)
+		out.ErrStatus.Message = err.Error()
 	default:
 		out = apierrors.NewInternalError(err)
 	}

@@ -163,6 +163,7 @@ func TestClasses(t *testing.T) {
 		{controlplane.ErrUnavailable, 503, "1"},
 		{controlplane.ErrNotLeader, 503, "1"},
 		{controlplane.ErrConflict, 409, ""},
+		{controlplane.ErrNoStorage, 507, ""},
 		{errors.New("disk on fire"), 500, ""},
 	}
 	for _, tt := range tests {

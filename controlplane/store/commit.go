@@ -118,7 +118,7 @@ func (s *Store) prepare(key controlplane.Key, current, next controlplane.Object)
 		return w, nil
 	}
 	if err := s.cfg.Writable(); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", key, controlplane.ErrUnavailable, err)
+		return nil, fmt.Errorf("%s: %w: %w", key, controlplane.ErrNoStorage, err)
 	}
 	var err error
 	if w.value, err = s.encodeDurable(key, next); err != nil {

@@ -30,7 +30,7 @@ type Config struct {
 	Restored func(controlplane.Object) controlplane.Object
 	// Volatile names the resources that are never written.
 	Volatile map[string]bool
-	// Writable is asked before each write; its error refuses the write. Nil: always.
+	// Writable is asked before each write; its error, of the class ErrNoStorage, refuses the write. Nil: always.
 	Writable func() error
 
 	LeaseTTL      time.Duration // whole seconds; default 10 s

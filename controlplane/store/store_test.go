@@ -110,7 +110,7 @@ func TestWritableRefuses(t *testing.T) {
 	put(t, s, "a", "1")
 	refuse = full
 	_, err := s.Commit(t.Context(), controlplane.Mutation{Key: mapKey("a"), Change: set(configMap("a", "2"))})
-	if !errors.Is(err, full) || !errors.Is(err, controlplane.ErrUnavailable) {
+	if !errors.Is(err, full) || !errors.Is(err, controlplane.ErrNoStorage) {
 		t.Errorf("got %v", err)
 	}
 	commit(t, s, mapKey("a"), remove) // which makes room
