@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -151,6 +152,23 @@ func TestWhoMayComeIn(t *testing.T) {
 		if res.StatusCode != want {
 			t.Errorf("%s without credentials: %s, want %d", path, res.Status, want)
 		}
+	}
+}
+
+// TestPrivilegesNeedTheOperator refuses rights over the host where the operator hasn't allowed them.
+func TestPrivilegesNeedTheOperator(t *testing.T) {
+	control := newRole(t, "controlplane", filepath.Join(t.TempDir(), "control"), "--node-listen", "127.0.0.1:0")
+	start(t, control)
+	c, err := control.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	yes := true
+	pod := shellPod("root", "true")
+	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{Privileged: &yes}
+	_, err = c.CoreV1().Pods(metav1.NamespaceDefault).Create(t.Context(), pod, metav1.CreateOptions{})
+	if !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "spec.containers[0].securityContext.privileged") {
+		t.Errorf("a privileged pod: %v", err)
 	}
 }
 

@@ -71,7 +71,7 @@ func testMain(m *testing.M) (code int, err error) {
 
 	if shared, err = instance.New(instance.Config{
 		Binary: filepath.Join(binDir, "swell"), DataDir: filepath.Join(workingDir, "shared"),
-		Args: []string{"--capacity", capacity},
+		Args: []string{"--capacity", capacity, "--allow-privileged"},
 	}); err != nil {
 		return 1, err
 	}
