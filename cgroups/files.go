@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,11 +20,11 @@ type files interface {
 	mkdir(path string) error // with those above it
 }
 
+// kernel goes past package os, which registers the files with its poller. That costs more than reading
+// them, and EAGAIN, which memory.reclaim answers, would wait for an event that never comes.
 type kernel struct{}
 
-// write writes a value at once, as the kernel wants it, without making the file. It goes past package os,
-// which registers the file with its poller: there EAGAIN, which memory.reclaim answers, would wait for an
-// event that never comes.
+// write writes a value at once, as the kernel wants it, without making the file.
 func (kernel) write(path, value string) error {
 	fd, err := retry(func() (int, error) { return syscall.Open(path, syscall.O_WRONLY|syscall.O_TRUNC|syscall.O_CLOEXEC, 0) })
 	if err != nil {
@@ -40,11 +41,24 @@ func (kernel) write(path, value string) error {
 }
 
 func (kernel) read(path string) (string, error) {
-	b, err := os.ReadFile(path)
-	if errors.Is(err, syscall.ENODEV) {
-		err = pathError("read", path, syscall.ENODEV)
+	fd, err := retry(func() (int, error) { return syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0) })
+	if err != nil {
+		return "", pathError("open", path, err)
 	}
-	return strings.TrimSpace(string(b)), err
+	defer syscall.Close(fd)
+	b := make([]byte, 0, 512)
+	for {
+		n, err := retry(func() (int, error) { return syscall.Read(fd, b[len(b):cap(b)]) })
+		if err != nil {
+			return "", pathError("read", path, err)
+		}
+		if n == 0 {
+			return strings.TrimSpace(string(b)), nil
+		}
+		if b = b[:len(b)+n]; len(b) == cap(b) {
+			b = slices.Grow(b, len(b))
+		}
+	}
 }
 
 func (kernel) mkdir(path string) error { return os.MkdirAll(path, 0o755) }
