@@ -21,14 +21,12 @@ import (
 	"swell.dev/swell/controlplane"
 )
 
-// How long a client may take to open its streams, and a connection may be silent.
-const (
-	openWithin = 30 * time.Second
-	idleFor    = 4 * time.Hour
-)
+// openWithin is how long a client may take to open its streams.
+const openWithin = 30 * time.Second
 
 // terminal is the client's side of an exec. What the client didn't ask for is nil.
 type terminal struct {
+	gone     <-chan struct{} // closed when the client has
 	in       io.Reader
 	out, err io.Writer
 	resize   io.Reader
@@ -44,6 +42,9 @@ func (s *Server) Exec(w http.ResponseWriter, r *http.Request, pod *corev1.Pod) {
 	}
 	if err == nil {
 		err = isRunning(pod, req.Container)
+	}
+	if err == nil {
+		err = wantsUpgrade(r)
 	}
 	if err != nil {
 		fail(w, err)
@@ -67,8 +68,34 @@ func (s *Server) Exec(w http.ResponseWriter, r *http.Request, pod *corev1.Pod) {
 	if err != nil {
 		return // the client has its answer
 	}
-	defer t.close()
+	defer t.close() //nolint:errcheck // the client has its answer
+	watched := make(chan struct{})
+	defer func() { <-watched }()
+	defer cancel()
+	go func() {
+		defer close(watched)
+		s.watch(ctx, t, stream)
+	}()
 	relayExec(t, stream)
+}
+
+// watch ends the stream, and with it the process, when the client goes. It returns then or with ctx.
+func (s *Server) watch(ctx context.Context, t *terminal, stream controlplane.Stream) {
+	defer stream.Close()
+	beat := time.NewTicker(s.beat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.gone:
+			return
+		case <-beat.C:
+			if _, err := t.status.Write([]byte{}); err != nil {
+				return
+			}
+		}
+	}
 }
 
 func execRequest(r *http.Request, pod *corev1.Pod) (*nodev1.ExecRequest, error) {
@@ -80,7 +107,7 @@ func execRequest(r *http.Request, pod *corev1.Pod) (*nodev1.ExecRequest, error) 
 			return nil, err
 		}
 	}
-	if req.Container, err = container(pod, q.Get("container"), false); err != nil {
+	if req.Container, err = container(pod, q.Get("container")); err != nil {
 		return nil, err
 	}
 	if len(req.Command) == 0 {
@@ -96,10 +123,8 @@ func execRequest(r *http.Request, pod *corev1.Pod) (*nodev1.ExecRequest, error) 
 }
 
 func isRunning(pod *corev1.Pod, name string) error {
-	for _, st := range pod.Status.ContainerStatuses {
-		if st.Name == name && st.State.Running != nil {
-			return nil
-		}
+	if st := statusOfContainer(pod, name); st != nil && st.State.Running != nil {
+		return nil
 	}
 	if pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed {
 		return apierrors.NewBadRequest(fmt.Sprintf("cannot exec into a container in a completed pod; current phase is %s", pod.Status.Phase))
@@ -125,19 +150,23 @@ func webSocketTerminal(w http.ResponseWriter, r *http.Request, req *nodev1.ExecR
 		return wsstream.IgnoreChannel
 	}
 	channels := []wsstream.ChannelType{
-		readIf(req.Stdin), writeIf(req.Stdout), writeIf(req.Stderr), wsstream.WriteChannel, readIf(req.Tty),
+		readIf(req.Stdin), writeIf(req.Stdout), writeIf(req.Stderr), wsstream.ReadWriteChannel, readIf(req.Tty),
 	}
 	config := wsstream.ChannelProtocolConfig{Binary: true, Channels: channels}
 	conn := wsstream.NewConn(map[string]wsstream.ChannelProtocolConfig{
 		remotecommand.StreamProtocolV5Name: config,
 		remotecommand.StreamProtocolV4Name: config,
 	})
-	conn.SetIdleTimeout(idleFor)
 	_, streams, err := conn.Open(w, r)
 	if err != nil {
 		return nil, err
 	}
-	t := &terminal{status: streams[3], close: conn.Close}
+	gone := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(gone)
+		_, _ = io.Copy(io.Discard, streams[3]) // clients say nothing here: it ends when they go
+	}()
+	t := &terminal{gone: gone, status: streams[3], close: conn.Close}
 	if req.Stdin {
 		t.in = streams[0]
 	}
@@ -156,8 +185,7 @@ func webSocketTerminal(w http.ResponseWriter, r *http.Request, req *nodev1.ExecR
 // spdyTerminal upgrades to SPDY and waits for the client to open its streams.
 func spdyTerminal(ctx context.Context, w http.ResponseWriter, r *http.Request, req *nodev1.ExecRequest) (*terminal, error) {
 	if _, err := httpstream.Handshake(r, w, []string{remotecommand.StreamProtocolV4Name}); err != nil {
-		fail(w, apierrors.NewBadRequest(err.Error()))
-		return nil, err
+		return nil, err // it has answered the client
 	}
 	type opened struct {
 		stream  httpstream.Stream
@@ -175,8 +203,12 @@ func spdyTerminal(ctx context.Context, w http.ResponseWriter, r *http.Request, r
 	if conn == nil {
 		return nil, errors.New("no upgrade to SPDY") // it has answered the client
 	}
-	conn.SetIdleTimeout(idleFor)
-	t := &terminal{close: conn.Close}
+	gone := make(chan struct{})
+	go func() { // ends with the connection
+		defer close(gone)
+		<-conn.CloseChan()
+	}()
+	t := &terminal{gone: gone, close: conn.Close}
 	missing := 1 // the error stream
 	for _, asked := range []bool{req.Stdin, req.Stdout, req.Stderr, req.Tty} {
 		if asked {
@@ -190,11 +222,16 @@ func spdyTerminal(ctx context.Context, w http.ResponseWriter, r *http.Request, r
 		case o := <-streams:
 			<-o.replied
 			t.take(o.stream)
+		case <-gone:
+			return nil, errors.Join(errors.New("the client has gone"), conn.Close())
 		case <-timeout.C:
 			return nil, errors.Join(errors.New("the client didn't open its streams in time"), conn.Close())
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), conn.Close())
 		}
+	}
+	if t.status == nil {
+		return nil, errors.Join(errors.New("the client opened no error stream"), conn.Close())
 	}
 	return t, nil
 }
@@ -273,9 +310,6 @@ func relayExec(t *terminal, stream controlplane.Stream) {
 
 // tell writes how it ended to the error channel; nil is success.
 func (t *terminal) tell(st *metav1.Status) {
-	if t.status == nil {
-		return
-	}
 	if st == nil {
 		st = &metav1.Status{Status: metav1.StatusSuccess}
 	}

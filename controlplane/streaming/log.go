@@ -1,6 +1,7 @@
 package streaming
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -9,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	nodev1 "swell.dev/swell/api/node/v1"
 )
@@ -32,6 +35,8 @@ func (s *Server) Log(w http.ResponseWriter, r *http.Request, pod *corev1.Pod) {
 		return
 	}
 	defer stream.Close()
+	// One that follows waits for lines that may never come.
+	defer context.AfterFunc(r.Context(), func() { stream.Close() })()
 	flush := http.NewResponseController(w)
 	begun := false
 	begin := func() {
@@ -53,7 +58,7 @@ func (s *Server) Log(w http.ResponseWriter, r *http.Request, pod *corev1.Pod) {
 			}
 			return
 		}
-		if d := f.GetData(); d != nil {
+		if d := f.GetData(); d != nil && len(d.Bytes) > 0 {
 			begin()
 			if _, err := w.Write(d.Bytes); err != nil {
 				return
@@ -71,38 +76,36 @@ func (s *Server) Log(w http.ResponseWriter, r *http.Request, pod *corev1.Pod) {
 	}
 }
 
+// logRequest reads PodLogOptions; what is wrong with them is told as Kubernetes tells it.
 func logRequest(q url.Values, pod *corev1.Pod) (*nodev1.LogRequest, error) {
 	req := &nodev1.LogRequest{PodUid: string(pod.UID), TailLines: -1}
-	var err error
-	if req.Container, err = container(pod, q.Get("container"), true); err != nil {
-		return nil, err
-	}
 	for name, into := range map[string]*bool{"follow": &req.Follow, "previous": &req.Previous, "timestamps": &req.Timestamps} {
+		var err error
 		if *into, err = boolean(q, name); err != nil {
 			return nil, err
 		}
 	}
-	if v := q.Get("tailLines"); v != "" {
-		if req.TailLines, err = number(v, "tailLines", 0); err != nil {
-			return nil, err
+	var seconds int64
+	var problems field.ErrorList
+	for _, o := range []struct {
+		name  string
+		into  *int64
+		least int64
+	}{{"tailLines", &req.TailLines, 0}, {"limitBytes", &req.LimitBytes, 1}, {"sinceSeconds", &seconds, 1}} {
+		v := q.Get(o.name)
+		if v == "" {
+			continue
 		}
-	}
-	if v := q.Get("limitBytes"); v != "" {
-		if req.LimitBytes, err = number(v, "limitBytes", 1); err != nil {
-			return nil, err
-		}
-	}
-	seconds, since := q.Get("sinceSeconds"), q.Get("sinceTime")
-	if seconds != "" && since != "" {
-		return nil, apierrors.NewBadRequest("at most one of `sinceTime` or `sinceSeconds` may be specified")
-	}
-	if seconds != "" {
-		n, err := number(seconds, "sinceSeconds", 1)
+		n, err := strconv.ParseInt(v, 10, 64)
 		if err != nil {
-			return nil, err
+			return nil, apierrors.NewBadRequest(fmt.Sprintf("%s: %q is not a whole number", o.name, v))
 		}
-		req.SinceUnixNano = time.Now().Add(-time.Duration(n) * time.Second).UnixNano()
+		if n < o.least {
+			problems = append(problems, field.Invalid(field.NewPath(o.name), n, [2]string{"must be greater than or equal to 0", "must be greater than 0"}[o.least]))
+		}
+		*o.into = n
 	}
+	since := q.Get("sinceTime")
 	if since != "" {
 		t, err := time.Parse(time.RFC3339, since)
 		if err != nil {
@@ -110,7 +113,20 @@ func logRequest(q url.Values, pod *corev1.Pod) (*nodev1.LogRequest, error) {
 		}
 		req.SinceUnixNano = t.UnixNano()
 	}
-	return req, nil
+	if since != "" && seconds != 0 {
+		problems = append(problems, field.Forbidden(field.NewPath("sinceTime"), "at most one of `sinceTime` or `sinceSeconds` may be specified"))
+	} else if seconds != 0 {
+		req.SinceUnixNano = time.Now().Add(-time.Duration(seconds) * time.Second).UnixNano()
+	}
+	if v := q.Get("stream"); v != "" && v != corev1.LogStreamAll {
+		problems = append(problems, field.NotSupported(field.NewPath("stream"), v, []string{corev1.LogStreamAll}))
+	}
+	if len(problems) > 0 {
+		return nil, apierrors.NewInvalid(schema.GroupKind{Kind: "PodLogOptions"}, pod.Name, problems)
+	}
+	var err error
+	req.Container, err = container(pod, q.Get("container"))
+	return req, err
 }
 
 func boolean(q url.Values, name string) (bool, error) {
@@ -128,29 +144,38 @@ func boolean(q url.Values, name string) (bool, error) {
 	return b, nil
 }
 
-func number(v, name string, least int64) (int64, error) {
-	n, err := strconv.ParseInt(v, 10, 64)
-	if err != nil || n < least {
-		return 0, apierrors.NewBadRequest(fmt.Sprintf("%s: %q is not a number of at least %d", name, v, least))
-	}
-	return n, nil
-}
-
 // hasStarted answers, as Kubernetes does, why a container has no log yet.
 func hasStarted(pod *corev1.Pod, req *nodev1.LogRequest) error {
+	waits := func(why string) error {
+		return apierrors.NewBadRequest(fmt.Sprintf("container %q in pod %q is waiting to start: %s", req.Container, pod.Name, why))
+	}
+	st := statusOfContainer(pod, req.Container)
+	switch {
+	case st == nil && pod.Status.Phase == corev1.PodPending:
+		return waits("ContainerCreating")
+	case st == nil:
+		return nil // the nodelet knows better
+	case req.Previous && st.LastTerminationState.Terminated == nil:
+		return apierrors.NewBadRequest(fmt.Sprintf("previous terminated container %q in pod %q not found", st.Name, pod.Name))
+	case st.State.Waiting == nil || st.LastTerminationState.Terminated != nil:
+		return nil
+	}
+	switch reason := st.State.Waiting.Reason; reason {
+	case "ErrImagePull":
+		return waits("image can't be pulled")
+	case "ImagePullBackOff":
+		return waits("trying and failing to pull image")
+	default:
+		return waits(reason)
+	}
+}
+
+// statusOfContainer answers nil for a container that nothing was observed of.
+func statusOfContainer(pod *corev1.Pod, name string) *corev1.ContainerStatus {
 	for _, list := range [][]corev1.ContainerStatus{pod.Status.ContainerStatuses, pod.Status.InitContainerStatuses} {
-		for _, st := range list {
-			if st.Name != req.Container {
-				continue
-			}
-			if req.Previous && st.LastTerminationState.Terminated == nil {
-				return apierrors.NewBadRequest(fmt.Sprintf("previous terminated container %q in pod %q not found", st.Name, pod.Name))
-			}
-			if wait := st.State.Waiting; wait != nil && st.LastTerminationState.Terminated == nil {
-				if wait.Message != "" {
-					return apierrors.NewBadRequest(fmt.Sprintf("container %q in pod %q is waiting to start: %s", st.Name, pod.Name, wait.Message))
-				}
-				return apierrors.NewBadRequest(fmt.Sprintf("container %q in pod %q is waiting to start: %s", st.Name, pod.Name, wait.Reason))
+		for i := range list {
+			if list[i].Name == name {
+				return &list[i]
 			}
 		}
 	}

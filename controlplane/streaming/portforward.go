@@ -8,10 +8,10 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/gorilla/websocket"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/portforward"
 	tunnel "k8s.io/client-go/tools/portforward"
 	"k8s.io/streaming/pkg/httpstream"
@@ -24,34 +24,41 @@ import (
 // PortForward connects a client to ports of a pod: for each connection the client opens an error stream
 // and a data stream with the same request id.
 func (s *Server) PortForward(w http.ResponseWriter, r *http.Request, pod *corev1.Pod) {
-	if err := onNode(pod); err != nil {
+	err := onNode(pod)
+	if err == nil {
+		err = wantsUpgrade(r)
+	}
+	if err != nil {
 		fail(w, err)
 		return
 	}
-	f := &forwarding{server: s, pod: pod, pairs: map[string]*pair{}}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	f.ctx = ctx
+	f := &forwarding{server: s, pod: pod, ctx: ctx, ready: make(chan struct{}), pairs: map[string]*pair{}}
 	conn, err := upgrade(w, r, f.accept)
 	if err != nil {
 		return // the client has its answer
 	}
 	defer conn.Close()
 	conn.SetIdleTimeout(idleFor)
+	f.conn = conn
+	close(f.ready)
 	select {
 	case <-conn.CloseChan():
-	case <-r.Context().Done():
+	case <-ctx.Done():
 	}
 	cancel()
-	f.wg.Wait()
+	f.close()
 }
+
+// idleFor is how long a client's connection may be silent.
+const idleFor = 4 * time.Hour
 
 // upgrade answers the SPDY connection, directly or through a WebSocket.
 func upgrade(w http.ResponseWriter, r *http.Request, accept httpstream.NewStreamHandler) (httpstream.Connection, error) {
 	if !wsstream.IsWebSocketRequestWithTunnelingProtocol(r) {
 		if _, err := httpstream.Handshake(r, w, []string{portforward.PortForwardV1Name}); err != nil {
-			fail(w, apierrors.NewBadRequest(err.Error()))
-			return nil, err
+			return nil, err // it has answered the client
 		}
 		conn := spdy.NewResponseUpgrader().UpgradeResponse(w, r, accept)
 		if conn == nil {
@@ -75,49 +82,96 @@ type forwarding struct {
 	server *Server
 	pod    *corev1.Pod
 	ctx    context.Context // of the request: accept is called by the connection
+	ready  chan struct{}   // closed when conn is set
+	conn   httpstream.Connection
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex // guards pairs
-	pairs map[string]*pair
+	mu     sync.Mutex // guards what follows
+	closed bool
+	pairs  map[string]*pair // those that lack a stream
 }
 
 // pair is the two streams of one forwarded connection.
-type pair struct{ data, err httpstream.Stream }
+type pair struct {
+	data, err httpstream.Stream
+	timeout   *time.Timer
+}
+
+// maxHalf bounds the connections of one client that lack a stream.
+const maxHalf = 256
+
+// close waits for the connections under way; they end with the context.
+func (f *forwarding) close() {
+	f.mu.Lock()
+	f.closed = true
+	for _, p := range f.pairs {
+		p.timeout.Stop()
+	}
+	f.mu.Unlock()
+	f.wg.Wait()
+}
 
 func (f *forwarding) accept(s httpstream.Stream, replied <-chan struct{}) error {
 	port, err := strconv.ParseUint(s.Headers().Get(corev1.PortHeader), 10, 16)
 	if err != nil || port == 0 {
 		return fmt.Errorf("header %s: %q is not a port", corev1.PortHeader, s.Headers().Get(corev1.PortHeader))
 	}
+	kind := s.Headers().Get(corev1.StreamType)
+	if kind != corev1.StreamTypeError && kind != corev1.StreamTypeData {
+		return fmt.Errorf("header %s: %q is neither %s nor %s", corev1.StreamType, kind, corev1.StreamTypeData, corev1.StreamTypeError)
+	}
 	id := s.Headers().Get(corev1.PortForwardRequestIDHeader)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.closed {
+		return errors.New("the connection ends")
+	}
 	p := f.pairs[id]
 	if p == nil {
+		if len(f.pairs) >= maxHalf {
+			return fmt.Errorf("%d connections lack a stream", maxHalf)
+		}
 		p = &pair{}
+		p.timeout = time.AfterFunc(openWithin, func() { f.giveUp(id, p) })
 		f.pairs[id] = p
 	}
-	switch kind := s.Headers().Get(corev1.StreamType); kind {
-	case corev1.StreamTypeError:
+	if kind == corev1.StreamTypeError {
 		p.err = s
-	case corev1.StreamTypeData:
+	} else {
 		p.data = s
-	default:
-		return fmt.Errorf("header %s: %q is neither %s nor %s", corev1.StreamType, kind, corev1.StreamTypeData, corev1.StreamTypeError)
 	}
 	if p.data == nil || p.err == nil {
 		return nil
 	}
 	delete(f.pairs, id)
+	p.timeout.Stop()
 	f.wg.Go(func() {
-		select {
-		case <-replied:
-		case <-f.ctx.Done():
-			return
+		for _, c := range []<-chan struct{}{replied, f.ready} {
+			select {
+			case <-c:
+			case <-f.ctx.Done():
+				return
+			}
 		}
+		defer f.conn.RemoveStreams(p.data, p.err) // or they are kept for as long as the client stays
 		f.relay(p, int32(port))
 	})
 	return nil
+}
+
+// giveUp resets the one stream of a pair whose other one doesn't come.
+func (f *forwarding) giveUp(id string, p *pair) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.pairs[id] != p {
+		return
+	}
+	delete(f.pairs, id)
+	for _, s := range []httpstream.Stream{p.data, p.err} {
+		if s != nil {
+			_ = s.Reset() // a client that has gone isn't an error
+		}
+	}
 }
 
 // relay carries one connection.

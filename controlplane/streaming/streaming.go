@@ -11,10 +11,12 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/streaming/pkg/httpstream"
 
 	nodev1 "swell.dev/swell/api/node/v1"
 	"swell.dev/swell/controlplane"
@@ -34,13 +36,20 @@ type Config struct {
 }
 
 // Server serves the streaming subresources of pods.
-type Server struct{ cfg Config }
+type Server struct {
+	cfg  Config
+	beat time.Duration
+}
+
+// beatEvery is how often an exec's client is written to although there is nothing to say. One that has
+// gone is found out even while its last input waits for a process that doesn't read.
+const beatEvery = 10 * time.Second
 
 // New answers a server.
-func New(cfg Config) *Server { return &Server{cfg: cfg} }
+func New(cfg Config) *Server { return &Server{cfg: cfg, beat: beatEvery} }
 
 // container answers the container that a request means: the one that it names, or the only one.
-func container(pod *corev1.Pod, name string, initToo bool) (string, error) {
+func container(pod *corev1.Pod, name string) (string, error) {
 	var names []string
 	for i := range pod.Spec.Containers {
 		names = append(names, pod.Spec.Containers[i].Name)
@@ -56,7 +65,7 @@ func container(pod *corev1.Pod, name string, initToo bool) (string, error) {
 		return "", apierrors.NewBadRequest(fmt.Sprintf("a container name must be specified for pod %s, choose one of: %v or one of the init containers: %v", pod.Name, names, inits))
 	case name == "":
 		return "", apierrors.NewBadRequest(fmt.Sprintf("a container name must be specified for pod %s, choose one of: %v", pod.Name, names))
-	case slices.Contains(names, name), initToo && slices.Contains(inits, name):
+	case slices.Contains(names, name), slices.Contains(inits, name):
 		return name, nil
 	}
 	return "", apierrors.NewBadRequest(fmt.Sprintf("container %s is not valid for pod %s", name, pod.Name))
@@ -66,6 +75,14 @@ func container(pod *corev1.Pod, name string, initToo bool) (string, error) {
 func onNode(pod *corev1.Pod) error {
 	if pod.Spec.NodeName == "" {
 		return apierrors.NewBadRequest(fmt.Sprintf("pod %s does not have a host assigned", pod.Name))
+	}
+	return nil
+}
+
+// wantsUpgrade refuses a request that can't be answered by a stream.
+func wantsUpgrade(r *http.Request) error {
+	if !httpstream.IsUpgradeRequest(r) {
+		return apierrors.NewBadRequest("Upgrade request required")
 	}
 	return nil
 }
@@ -101,6 +118,10 @@ func statusOf(err error) *metav1.Status {
 	}
 	if errors.Is(err, controlplane.ErrUnavailable) {
 		st := apierrors.NewServiceUnavailable(err.Error()).ErrStatus
+		return &st
+	}
+	if errors.Is(err, controlplane.ErrOverloaded) {
+		st := apierrors.NewTooManyRequests(err.Error(), 1).ErrStatus
 		return &st
 	}
 	st := apierrors.NewInternalError(err).ErrStatus
