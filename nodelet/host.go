@@ -21,15 +21,6 @@ type host struct {
 	saver *saver
 }
 
-// recordUpdateTimeout bounds telling the runtime of a new size: its record is of no consequence to the
-// container, and a runtime that hangs must hold nothing up.
-const recordUpdateTimeout = 10 * time.Second
-
-// recordUpdater is a runtime that keeps a record of sizes of its own.
-type recordUpdater interface {
-	UpdateRecord(ctx context.Context, id string, r corev1.ResourceRequirements) error
-}
-
 // do carries out act for the pod as it was assigned when act was decided, and answers what came of it.
 func (h *host) do(ctx context.Context, a Assignment, allocated map[string]corev1.ResourceRequirements, act action, post func(input)) input {
 	switch act := act.(type) {
@@ -256,17 +247,13 @@ func (h *host) resize(ctx context.Context, a Assignment, act actResize) inResize
 
 // updateRecords tells the runtime the new sizes. It is asked nothing in return: an outdated record is
 // corrected by the next resize and matters to nobody.
-func (h *host) updateRecords(ctx context.Context, attempts map[string]int32, resources map[string]corev1.ResourceRequirements) {
-	u, ok := h.cfg.Runtime.(recordUpdater)
+func (h *host) updateRecords(attempts map[string]int32, resources map[string]corev1.ResourceRequirements) {
+	u, ok := h.cfg.Runtime.(RecordUpdater)
 	if !ok {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, recordUpdateTimeout)
-	defer cancel()
 	for name, attempt := range attempts {
-		if err := u.UpdateRecord(ctx, ContainerID(h.uid, name, attempt), resources[name]); err != nil && !errors.Is(err, ErrNotFound) {
-			h.cfg.Logger.Warn("the runtime's record keeps the former size", "pod", h.uid, "container", name, "error", err)
-		}
+		u.UpdateRecord(ContainerID(h.uid, name, attempt), resources[name])
 	}
 }
 

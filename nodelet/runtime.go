@@ -130,6 +130,12 @@ type Runtime interface {
 	Exits() <-chan Exit
 }
 
+// RecordUpdater is a Runtime that keeps a record of sizes of its own, which follows behind the kernel's
+// values. UpdateRecord returns at once.
+type RecordUpdater interface {
+	UpdateRecord(id string, r corev1.ResourceRequirements)
+}
+
 // Exec is a process to run inside a container.
 type Exec struct {
 	Command []string

@@ -148,7 +148,7 @@ func (w *worker) step(ctx context.Context, in input) {
 			}
 			w.post(out)
 			if resized, ok := out.(inResized); ok && resized.Err == nil {
-				w.host.updateRecords(ctx, act.(actResize).Attempts, resized.Resources)
+				w.host.updateRecords(act.(actResize).Attempts, resized.Resources)
 			}
 		})
 	}

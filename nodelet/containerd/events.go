@@ -114,7 +114,7 @@ func (r *Runtime) reconcile(ctx context.Context) error {
 	}
 	for _, s := range states {
 		if s.State == nodelet.StateExited {
-			r.deliver(ctx, nodelet.Exit{ID: s.ID, PodUID: s.PodUID, ExitCode: s.ExitCode, OOMKilled: s.OOMKilled, At: s.ExitedAt})
+			r.ended(nodelet.Exit{ID: s.ID, PodUID: s.PodUID, ExitCode: s.ExitCode, OOMKilled: s.OOMKilled, At: s.ExitedAt})
 		}
 	}
 	return nil
@@ -145,7 +145,7 @@ func (r *Runtime) exitEvent(ctx context.Context, e *coreevents.Envelope) {
 	if k == nil {
 		return // removed just now
 	}
-	r.deliver(ctx, nodelet.Exit{
+	r.ended(nodelet.Exit{
 		ID: exit.ContainerID, PodUID: k.podUID, ExitCode: int32(exit.ExitStatus),
 		OOMKilled: r.isOOM(int32(exit.ExitStatus), k.cgroup), At: exit.ExitedAt.AsTime(),
 	})

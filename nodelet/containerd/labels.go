@@ -21,6 +21,7 @@ const (
 	labelDigest    = "swell.dev/image-digest"
 	labelSignal    = "swell.dev/image-stop-signal"
 	labelStarted   = "swell.dev/started-at" // written just after the start
+	labelEnd       = "swell.dev/end"        // how it ended, written before its task is deleted
 	labelLost      = "swell.dev/lost-at"    // when its task was found missing: the host restarted, or the shim was killed
 )
 

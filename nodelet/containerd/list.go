@@ -35,7 +35,10 @@ func (r *Runtime) List(ctx context.Context) ([]nodelet.ContainerState, error) {
 	for _, c := range containers {
 		s := stateOf(c.ID, c.Labels, c.CreatedAt)
 		t := running[c.ID]
+		end, ended := endOf(c.Labels)
 		switch {
+		case ended:
+			end.tell(&s)
 		case t != nil:
 			r.withTask(&s, t, c.Labels[labelCgroup])
 		case !r.ran(c.ID, c.Labels):
@@ -95,7 +98,16 @@ func (r *Runtime) ran(id string, labels map[string]string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	k := r.known[id]
-	return labels[labelStarted] != "" || k != nil && k.started
+	return labels[labelStarted] != "" || labels[labelEnd] != "" || k != nil && k.started
+}
+
+// begun says whether a container may have been started. An end can be heard before Start has returned.
+func (r *Runtime) begun(id string, labels map[string]string) bool {
+	r.mu.Lock()
+	k := r.known[id]
+	begun := k != nil && k.begun
+	r.mu.Unlock()
+	return begun || r.ran(id, labels)
 }
 
 // note keeps what the event loop must know. A container that was unknown and has ended is seen by

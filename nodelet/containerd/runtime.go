@@ -19,8 +19,9 @@ import (
 const runcRuntime = "io.containerd.runc.v2"
 
 var (
-	_ nodelet.Runtime = (*Runtime)(nil)
-	_ nodelet.Images  = (*Images)(nil)
+	_ nodelet.Runtime       = (*Runtime)(nil)
+	_ nodelet.RecordUpdater = (*Runtime)(nil)
+	_ nodelet.Images        = (*Images)(nil)
 )
 
 // Runtime runs containers. Close it when done; the containers run on.
@@ -46,6 +47,7 @@ type Runtime struct {
 type known struct {
 	podUID  string
 	cgroup  string
+	begun   bool // Start was called
 	started bool // Start has succeeded; its label may not be written yet
 	exited  bool // its end was told, or was there before this process
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"syscall"
 	"time"
 
@@ -24,6 +23,11 @@ const recordWithin = 10 * time.Second
 // gets it now.
 func (r *Runtime) Start(ctx context.Context, id string) (int, time.Time, error) {
 	ctx = r.in(ctx)
+	r.mu.Lock()
+	if k := r.known[id]; k != nil {
+		k.begun = true
+	}
+	r.mu.Unlock()
 	pid, err := r.start(ctx, id)
 	if errdefs.IsNotFound(err) {
 		if err = r.complete(ctx, id); err == nil {
@@ -168,45 +172,11 @@ func (r *Runtime) remove(ctx context.Context, id string) error {
 	if err != nil {
 		return ignoreNotFound(err)
 	}
-	task, err := container.Task(ctx, nil)
-	switch {
-	case err == nil:
-		if err := deleteTask(ctx, task); err != nil {
-			return fmt.Errorf("task: %w", err)
-		}
-	case !errdefs.IsNotFound(err):
-		return fmt.Errorf("task: %w", err)
+	if err := deleteTask(ctx, container); err != nil {
+		return err
 	}
 	return errors.Join(
 		ignoreNotFound(container.Delete(ctx, client.WithSnapshotCleanup)),
 		ignoreNotFound(r.client.SandboxStore().Delete(ctx, id)),
 	)
-}
-
-// A process that was just joining the container, or is large, may be in its cgroup for a while after the
-// kill. runc waits less than a second for it.
-const (
-	cgroupWithin = 10 * time.Second
-	cgroupEvery  = 100 * time.Millisecond
-)
-
-// deleteTask kills the task and deletes it with its cgroup.
-func deleteTask(ctx context.Context, task client.Task) error {
-	timeout := time.After(cgroupWithin)
-	for {
-		_, err := task.Delete(ctx, client.WithProcessKill)
-		if err == nil || errdefs.IsNotFound(err) {
-			return nil
-		}
-		if !strings.Contains(err.Error(), "unable to remove container's cgroup") {
-			return err
-		}
-		select {
-		case <-time.After(cgroupEvery):
-		case <-timeout:
-			return err
-		case <-ctx.Done():
-			return err
-		}
-	}
 }
