@@ -78,9 +78,15 @@ func succeed(t *testing.T, ns string, pod *corev1.Pod) string {
 	return out
 }
 
+// logOf answers what a container has printed. Of one that has ended it is followed to its end, since an end
+// may be known a moment before the last line is written.
 func logOf(t *testing.T, ns, pod, container string) string {
 	t.Helper()
-	out, err := readLog(t, ns, pod, &corev1.PodLogOptions{Container: container})
+	p, err := client.CoreV1().Pods(ns).Get(t.Context(), pod, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := readLog(t, ns, pod, &corev1.PodLogOptions{Container: container, Follow: statusOf(p, container).State.Terminated != nil})
 	if err != nil {
 		t.Fatalf("log of %s/%s %s: %v", ns, pod, container, err)
 	}
