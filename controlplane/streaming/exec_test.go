@@ -173,8 +173,13 @@ func TestExecIsLeft(t *testing.T) {
 			streams remotecommand.StreamOptions
 			work    func(n *node, started func())
 		}{
-			"silent": {remotecommand.StreamOptions{Stdout: io.Discard}, func(_ *node, started func()) { started() }},
+			// What the client is told proves that it is connected.
+			"silent": {remotecommand.StreamOptions{Stdout: io.Discard}, func(n *node, started func()) {
+				n.write(stdout, "hello")
+				started()
+			}},
 			"reading": {remotecommand.StreamOptions{Stdin: blocked{}, Stdout: io.Discard}, func(n *node, started func()) {
+				n.write(stdout, "hello")
 				started()
 				n.input()
 			}},
@@ -183,6 +188,7 @@ func TestExecIsLeft(t *testing.T) {
 				started()
 			}},
 			"writing": {remotecommand.StreamOptions{Stdout: io.Discard}, func(n *node, started func()) {
+				n.write(stdout, "y")
 				started()
 				for n.write(stdout, "y") {
 				}
@@ -200,7 +206,10 @@ func TestExecIsLeft(t *testing.T) {
 						close(ended)
 					})
 					kill := w.killable()
-					w.server.beat = 10 * time.Millisecond
+					w.server.beat = time.Hour
+					if name == "not reading" {
+						w.server.beat = 10 * time.Millisecond // nothing else tells
+					}
 					ctx, leave := context.WithCancel(t.Context())
 					done := make(chan error, 1)
 					go func() { done <- w.execute(ctx, way, c.streams, "x") }()

@@ -281,11 +281,45 @@ func TestForwardedStreams(t *testing.T) {
 	}
 }
 
+// TestForwardForgets: a connection that is over costs nothing for as long as the client stays.
+func TestForwardForgets(t *testing.T) {
+	server := New(Config{Open: func(context.Context, string, *nodev1.Open) (controlplane.Stream, error) { return nil, errors.New("no") }})
+	conn := &fakeConnection{removed: make(chan int, 1)}
+	f := &forwarding{server: server, pod: running(), ctx: t.Context(), ready: make(chan struct{}), conn: conn, pairs: map[string]*pair{}}
+	close(f.ready)
+	replied := make(chan struct{})
+	close(replied)
+	for _, kind := range []string{"error", "data"} {
+		if err := f.accept(&fakeHalf{header: http.Header{"Streamtype": {kind}, "Port": {"80"}, "Requestid": {"1"}}}, replied); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.close()
+	select {
+	case n := <-conn.removed:
+		if n != 2 || len(f.pairs) != 0 {
+			t.Errorf("%d streams are forgotten, %d pairs kept", n, len(f.pairs))
+		}
+	default:
+		t.Error("the streams are kept")
+	}
+}
+
+type fakeConnection struct {
+	httpstream.Connection
+	removed chan int
+}
+
+func (c *fakeConnection) RemoveStreams(s ...httpstream.Stream) { c.removed <- len(s) }
+
 type fakeHalf struct {
 	httpstream.Stream
 	header http.Header
 	reset  bool
 }
+
+func (s *fakeHalf) Write(b []byte) (int, error) { return len(b), nil }
+func (s *fakeHalf) Close() error                { return nil }
 
 func (s *fakeHalf) Headers() http.Header { return s.header }
 

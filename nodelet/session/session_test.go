@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -176,9 +175,6 @@ func TestExchange(t *testing.T) {
 			return nil
 		}
 		<-ctx.Done()
-		for range 10_000 {
-			runtime.Gosched() // who doesn't wait is ahead
-		}
 		ended <- open.GetExec().GetPodUid() + " with the session"
 		return ctx.Err()
 	}
