@@ -32,7 +32,7 @@ func resizeCommand(s *setting) *cobra.Command {
 					return err
 				}
 			}
-			return s.publish("resize", resizes, map[string]string{"pods": "1, idle", "sizes": "250m 128Mi and 2 CPU 256Mi in turn", "etcd": "embedded, fsync on"}, inKernel, answered, inStatus)
+			return s.publish("resize", resizes, map[string]string{"pods": "1, idle", "sizes": "250m 128Mi and 2 CPU 256Mi in turn", "etcd": "embedded, fsync on"}, nil, inKernel, answered, inStatus)
 		},
 	}
 	cmd.Flags().IntVar(&resizes, "resizes", 100, "resizes in each round")

@@ -22,6 +22,7 @@ type result struct {
 	Setting  map[string]string `json:"setting"`
 	Rounds   int               `json:"rounds"`
 	Samples  int               `json:"samplesPerRound"`
+	Rates    []rate            `json:"rates,omitempty"`
 	Figures  []figure          `json:"figures"`
 }
 
@@ -44,6 +45,39 @@ type spread struct {
 	Median float64 `json:"median"`
 	Min    float64 `json:"min"`
 	Max    float64 `json:"max"`
+}
+
+// rate is one number of each round: the median, the least and the most.
+type rate struct {
+	Name string `json:"name"`
+	spread
+}
+
+// rates collects numbers by their names.
+type rates struct {
+	names []string
+	of    map[string][]float64
+}
+
+func (r *rates) add(name string, value float64) {
+	if r.of == nil {
+		r.of = map[string][]float64{}
+	}
+	if _, ok := r.of[name]; !ok {
+		r.names = append(r.names, name)
+	}
+	r.of[name] = append(r.of[name], value)
+}
+
+func (r *rates) all() []rate {
+	if r == nil {
+		return nil
+	}
+	var out []rate
+	for _, name := range r.names {
+		out = append(out, rate{Name: name, spread: spreadOf(slices.Clone(r.of[name]))})
+	}
+	return out
 }
 
 // series collects one latency, a slice per round.
@@ -71,6 +105,11 @@ func (s *series) spread(q float64) spread {
 			of = append(of, percentile(round, q).Seconds()*1000)
 		}
 	}
+	return spreadOf(of)
+}
+
+// spreadOf sorts its argument.
+func spreadOf(of []float64) spread {
 	if len(of) == 0 {
 		return spread{}
 	}
@@ -87,8 +126,8 @@ func percentile(of []time.Duration, q float64) time.Duration {
 }
 
 // publish prints a result and writes it down.
-func (s *setting) publish(name string, samples int, with map[string]string, all ...*series) error {
-	r := result{Scenario: name, Time: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Setting: with, Rounds: s.rounds, Samples: samples}
+func (s *setting) publish(name string, samples int, with map[string]string, rates *rates, all ...*series) error {
+	r := result{Rates: rates.all(), Scenario: name, Time: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Setting: with, Rounds: s.rounds, Samples: samples}
 	for _, one := range all {
 		r.Figures = append(r.Figures, one.figure())
 	}
@@ -113,6 +152,9 @@ func (s *setting) publish(name string, samples int, with map[string]string, all 
 func (r *result) print() {
 	m := r.Machine
 	fmt.Printf("%s: %d rounds of %d on %d × %s, %s, Linux %s, %s\n", r.Scenario, r.Rounds, r.Samples, m.Cores, m.CPU, m.Memory, m.Kernel, m.Cgroup)
+	for _, one := range r.Rates {
+		fmt.Printf("%-44s %28s\n", one.Name, one.spread)
+	}
 	fmt.Printf("%-44s %28s %28s\n", "milliseconds: median of rounds (least … most)", "p50", "p99")
 	for _, f := range r.Figures {
 		fmt.Printf("%-44s %28s %28s\n", f.Name, f.P50, f.P99)

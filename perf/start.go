@@ -36,7 +36,7 @@ func startCommand(s *setting) *cobra.Command {
 					return err
 				}
 			}
-			return s.publish("start", pods, map[string]string{"pods": "one at a time, image present", "etcd": "embedded, fsync on"}, answered, process, running)
+			return s.publish("start", pods, map[string]string{"pods": "one at a time, image present", "etcd": "embedded, fsync on"}, nil, answered, process, running)
 		},
 	}
 	cmd.Flags().IntVar(&pods, "pods", 30, "pods in each round")

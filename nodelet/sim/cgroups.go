@@ -1,0 +1,86 @@
+package sim
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/nodelet"
+)
+
+var _ nodelet.Cgroups = (*Cgroups)(nil)
+
+// Cgroups holds the limits that it is told, as a kernel would. Its zero value is empty.
+type Cgroups struct {
+	mu   sync.Mutex // guards pods
+	pods map[string]map[string]corev1.ResourceRequirements
+}
+
+// EnsurePod implements nodelet.Cgroups.
+func (c *Cgroups) EnsurePod(podUID string, containers map[string]corev1.ResourceRequirements) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pods == nil {
+		c.pods = map[string]map[string]corev1.ResourceRequirements{}
+	}
+	c.pods[podUID] = maps.Clone(containers)
+	return nil
+}
+
+// ContainerPath implements nodelet.Cgroups.
+func (c *Cgroups) ContainerPath(podUID, container string) string {
+	return "/sim/pod" + podUID + "/" + container
+}
+
+// Resize implements nodelet.Cgroups.
+func (c *Cgroups) Resize(_ context.Context, podUID string, containers map[string]corev1.ResourceRequirements) (nodelet.Actual, error) {
+	if err := c.EnsurePod(podUID, containers); err != nil {
+		return nil, err
+	}
+	return c.Read(podUID, slices.Collect(maps.Keys(containers)))
+}
+
+// Read implements nodelet.Cgroups.
+func (c *Cgroups) Read(podUID string, containers []string) (nodelet.Actual, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make(nodelet.Actual, len(containers))
+	for _, name := range containers {
+		if res, ok := c.pods[podUID][name]; ok {
+			out[name] = res
+		}
+	}
+	return out, nil
+}
+
+// Usage implements nodelet.Cgroups: a simulated process uses nothing.
+func (c *Cgroups) Usage(podUID string, containers []string) (map[string]nodelet.Usage, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := map[string]nodelet.Usage{}
+	for _, name := range containers {
+		if _, ok := c.pods[podUID][name]; ok {
+			out[name] = nodelet.Usage{MeasuredAt: time.Now()}
+		}
+	}
+	return out, nil
+}
+
+// RemovePod implements nodelet.Cgroups.
+func (c *Cgroups) RemovePod(podUID string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pods, podUID)
+	return nil
+}
+
+// List implements nodelet.Cgroups.
+func (c *Cgroups) List() ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.pods)), nil
+}
