@@ -4,8 +4,6 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // TestContainers runs pods of several containers: init containers, sidecars, and those that share a pod.
@@ -63,24 +61,9 @@ func initFails(t *testing.T, ns string) {
 	equal(t, "condition Initialized", conditionOf(pod, corev1.PodInitialized).Status, corev1.ConditionFalse)
 }
 
-// needSidecars skips where admission refuses sidecars by name.
-func needSidecars(t *testing.T, ns string) {
-	t.Helper()
-	pod := shellPod("dry", "true")
-	pod.Spec.InitContainers = []corev1.Container{sidecar("helper", "true")}
-	_, err := client.CoreV1().Pods(ns).Create(t.Context(), pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
-	if apierrors.IsInvalid(err) && contains(err.Error(), "spec.initContainers[0].restartPolicy: Forbidden") {
-		t.Skip(err)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 // sidecarOrder shows that sidecars have started before the main container, and end after it, the last
 // one first.
 func sidecarOrder(t *testing.T, ns string) {
-	needSidecars(t, ns)
 	const until = "while :; do sleep 0.1; done"
 	pod := shellPod("p", `cat /work/begun; trap 'sleep 1; echo main >> /work/ended; exit 0' TERM; `+until)
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
@@ -112,7 +95,6 @@ func sidecarOrder(t *testing.T, ns string) {
 // sidecarRestart shows that a sidecar that ends runs again, whatever the pod's policy, and that it
 // doesn't keep a pod from its end.
 func sidecarRestart(t *testing.T, ns string) {
-	needSidecars(t, ns)
 	pod := shellPod("p", "until [ $(cat /work/runs | wc -l) -ge 2 ]; do sleep 0.1; done; sleep 1")
 	pod.Spec.InitContainers = []corev1.Container{
 		sidecar("helper", `echo run >> /work/runs; [ $(cat /work/runs | wc -l) -ge 2 ] || { sleep 1; exit 1; }; exec sleep 100000`),

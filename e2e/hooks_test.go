@@ -47,13 +47,8 @@ func postStart(t *testing.T, ns string) {
 	pod := shellPod("p", "echo main; exec sleep 100000")
 	pod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "WORD", Value: "hooked"}}
 	pod.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: execHook("until [ -e /work/go ]; do sleep 0.1; done; echo $WORD > /proc/1/fd/1")}
-	second := shell("second", "exec sleep 100000")
-	pod.Spec.Containers = append(pod.Spec.Containers, second)
+	pod.Spec.Containers = append(pod.Spec.Containers, shell("second", "exec sleep 100000"))
 	pod = emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{})
-	// The pod's own init containers can't open the gate: it is opened from outside, once the second
-	// container is seen to wait for it.
-	gate := shell("gate", "true")
-	pod.Spec.InitContainers = []corev1.Container{gate}
 	made := post(t, ns, pod)
 	pod = await(t, client, ns, "p", "held by its hook", func(p *corev1.Pod) bool {
 		return statusOf(p, "main").ContainerID != "" && statusOf(p, "second").State.Waiting != nil
@@ -62,15 +57,9 @@ func postStart(t *testing.T, ns string) {
 		t.Errorf("a container whose hook isn't through is %+v", s)
 	}
 	equal(t, "phase", pod.Status.Phase, corev1.PodPending)
-	openGate(t, string(made.UID))
+	touch(t, shared, string(made.UID), "work", "go")
 	await(t, client, ns, "p", "ready", ready)
 	mustMatch(t, logOf(t, ns, "p", "main"), `^main\nhooked\n$`)
-}
-
-// openGate makes the file go in the pod's volume work.
-func openGate(t *testing.T, uid string) {
-	t.Helper()
-	touch(t, shared, uid, "work", "go")
 }
 
 func postStartFails(t *testing.T, ns string) {
