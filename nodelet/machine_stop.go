@@ -99,7 +99,7 @@ func (m *machine) ran() bool {
 			return true
 		}
 	}
-	if p := m.a.Pod.Status.Phase; never && m.adopted && (p == corev1.PodSucceeded || p == corev1.PodFailed) {
+	if p := m.a.Pod.Status.Phase; never && m.adopted && terminal(p) {
 		m.outcome = &outcome{Phase: p, Reason: m.a.Pod.Status.Reason, Message: m.a.Pod.Status.Message, Kept: true}
 		return true
 	}

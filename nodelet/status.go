@@ -8,6 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+func terminal(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == corev1.PodFailed }
+
 // status computes the pod's status as a kubelet does. It changes nothing but the transition times that
 // it remembers.
 func (m *machine) status() corev1.PodStatus {
@@ -41,6 +43,10 @@ func (m *machine) status() corev1.PodStatus {
 		if m.allEnded() {
 			st.Phase = m.outcome.Phase
 		}
+	}
+	if terminal(st.Phase) && !m.metered {
+		// An ended pod's object may be gone the moment that its end is known; the journal comes first.
+		st.Phase = corev1.PodRunning
 	}
 	m.conditions = m.newConditions(&st)
 	st.Conditions = append([]corev1.PodCondition(nil), m.conditions...)

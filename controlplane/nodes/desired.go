@@ -1,27 +1,42 @@
 package nodes
 
 import (
+	"google.golang.org/protobuf/proto"
 	corev1 "k8s.io/api/core/v1"
 
 	nodev1 "swell.dev/swell/api/node/v1"
 	"swell.dev/swell/controlplane"
 )
 
-// desired is everything that a node shall run now.
-func (h *Hub) desired(node string) *nodev1.Sync {
+// maxSync bounds a part of a Sync, well below what a message may have: one assignment, with what it refers
+// to, can add some MiB.
+const maxSync = 16 << 20
+
+// sendDesired sends everything that a node shall run now.
+func (h *Hub) sendDesired(node string, send func(*nodev1.ToNode) error) error {
 	h.mu.Lock()
 	refs := make([]podRef, 0, len(h.pods.on(node)))
 	for _, ref := range h.pods.on(node) {
 		refs = append(refs, ref)
 	}
 	h.mu.Unlock()
-	out := &nodev1.Sync{}
+	part, size := &nodev1.Sync{}, 0
 	for _, ref := range refs {
-		if a := h.present(ref).GetAssign(); a != nil {
-			out.Pods = append(out.Pods, a)
+		a := h.present(ref).GetAssign()
+		if a == nil {
+			continue
 		}
+		if size >= maxSync {
+			part.More = true
+			if err := send(&nodev1.ToNode{Message: &nodev1.ToNode_Sync{Sync: part}}); err != nil {
+				return err
+			}
+			part, size = &nodev1.Sync{}, 0
+		}
+		part.Pods = append(part.Pods, a)
+		size += proto.Size(a)
 	}
-	return out
+	return send(&nodev1.ToNode{Message: &nodev1.ToNode_Sync{Sync: part}})
 }
 
 // present is what a node has to know of a pod now: an assignment, or that it is gone.

@@ -129,7 +129,7 @@ func (w *world) dial(cert *tls.Certificate) nodev1.FleetClient {
 	if cert != nil {
 		config.Certificates = []tls.Certificate{*cert}
 	}
-	conn, err := grpc.NewClient(w.addr, grpc.WithTransportCredentials(credentials.NewTLS(config)))
+	conn, err := grpc.NewClient(w.addr, grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(64<<20)), grpc.WithTransportCredentials(credentials.NewTLS(config)))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -283,6 +283,7 @@ func finished(r *nodev1.PodReport) *nodev1.PodReport {
 
 func segmentFor(name string, sequence int64) *nodev1.Segment {
 	return &nodev1.Segment{
+		ComputeClass: "general-purpose", Qos: "default",
 		PodUid: "uid-" + name, Generation: 1, Sequence: sequence, Namespace: "default", Pod: name,
 		CpuMilli: 250, MemoryBytes: 1 << 20, StartUnixMilli: 1000 * sequence, EndUnixMilli: 1000 * (sequence + 1),
 	}

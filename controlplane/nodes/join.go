@@ -2,6 +2,7 @@ package nodes
 
 import (
 	"context"
+	"crypto/x509"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -14,6 +15,14 @@ import (
 func (h *Hub) Join(_ context.Context, in *nodev1.JoinRequest) (*nodev1.JoinResponse, error) {
 	if problems := validation.IsDNS1123Subdomain(in.NodeName); len(problems) > 0 {
 		return nil, status.Errorf(codes.InvalidArgument, "node_name: %q: %s", in.NodeName, problems[0])
+	}
+	// Whoever holds a token may join as a new node, but not take the name, and with it the pods and their
+	// secrets, of one that is there.
+	if _, taken := h.cfg.Store.Get(nodeKey(in.NodeName)); taken {
+		return nil, status.Errorf(codes.AlreadyExists, "node_name: node %s is there already: join under another name, or delete that one first: kubectl delete node %s", in.NodeName, in.NodeName)
+	}
+	if err := checkRequest(in.CsrDer); err != nil { // before the token is spent
+		return nil, status.Errorf(codes.InvalidArgument, "csr_der: %v", err)
 	}
 	if err := h.cfg.Redeem(in.Token); err != nil {
 		return nil, status.Errorf(codes.Unauthenticated, "token: %v; make a new one with: swell nodes token", err)
@@ -28,6 +37,14 @@ func (h *Hub) Renew(ctx context.Context, in *nodev1.RenewRequest) (*nodev1.JoinR
 		return nil, err
 	}
 	return h.sign(in.CsrDer, node)
+}
+
+func checkRequest(der []byte) error {
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return err
+	}
+	return csr.CheckSignature()
 }
 
 func (h *Hub) sign(csr []byte, node string) (*nodev1.JoinResponse, error) {

@@ -11,6 +11,8 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	nodev1 "swell.dev/swell/api/node/v1"
 	"swell.dev/swell/internal/pki"
@@ -39,7 +41,7 @@ func pair(t *testing.T, res *nodev1.JoinResponse, key *ecdsa.PrivateKey) *tls.Ce
 }
 
 func TestJoin(t *testing.T) {
-	w := newWorld(t)
+	w := newWorld(t, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "there"}})
 	w.tokens["good"], w.tokens["old"] = nil, errors.New("the join token has expired")
 	client := w.dial(nil)
 	// The request asks for another name than the one it joins under: it gets the latter.
@@ -54,6 +56,8 @@ func TestJoin(t *testing.T) {
 		{"a wrong token", &nodev1.JoinRequest{NodeName: "a", Token: "bad", CsrDer: csr}, codes.Unauthenticated, "swell nodes token"},
 		{"an expired token", &nodev1.JoinRequest{NodeName: "a", Token: "old", CsrDer: csr}, codes.Unauthenticated, "expired"},
 		{"no name", &nodev1.JoinRequest{Token: "good", CsrDer: csr}, codes.InvalidArgument, "node_name"},
+		{"a name that is taken", &nodev1.JoinRequest{NodeName: "there", Token: "good", CsrDer: csr}, codes.AlreadyExists, "node there is there already"},
+		{"a request that is none, which spends no token", &nodev1.JoinRequest{NodeName: "a", Token: "good", CsrDer: []byte("x")}, codes.InvalidArgument, "csr_der"},
 		{"a name that can't be one", &nodev1.JoinRequest{NodeName: "system:node:a", Token: "good", CsrDer: csr}, codes.InvalidArgument, "node_name"},
 	} {
 		_, err := client.Join(t.Context(), c.in)

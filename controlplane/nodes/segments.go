@@ -7,6 +7,7 @@ import (
 
 	nodev1 "swell.dev/swell/api/node/v1"
 	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // segments makes closed segments durable and only then queues their acknowledgement.
@@ -40,6 +41,9 @@ func (h *Hub) segments(ctx context.Context, s *session, in []*nodev1.Segment) er
 // mayMeter refuses a segment of a pod that is known to be another node's, or to have another name. A pod
 // that is no longer known (removed by force while it still stopped) is billed by the node that ran it.
 func (h *Hub) mayMeter(node string, seg *usagev1.Segment) error {
+	if err := billable(seg); err != nil {
+		return err
+	}
 	key := podKey(seg.Namespace, seg.Pod)
 	h.mu.Lock()
 	ref, ok := h.pods.uids[seg.PodUID]
@@ -56,6 +60,21 @@ func (h *Hub) mayMeter(node string, seg *usagev1.Segment) error {
 	}
 	if ref.key != key {
 		return fmt.Errorf("pod %s is %s, not %s", seg.PodUID, ref.key, key)
+	}
+	return nil
+}
+
+// billable refuses what no bill could be made of: one such segment would spoil every bill that it is on.
+func billable(seg *usagev1.Segment) error {
+	switch {
+	case seg.CPUMilli < 0 || seg.MemoryBytes < 0:
+		return fmt.Errorf("%d milli-CPU and %d bytes: a size isn't negative", seg.CPUMilli, seg.MemoryBytes)
+	case !seg.Open() && seg.End.Before(seg.Start):
+		return fmt.Errorf("it ends at %s, before it starts at %s", seg.End, seg.Start)
+	case seg.ComputeClass != v1alpha1.ClassGeneralPurpose && seg.ComputeClass != v1alpha1.ClassPerformance:
+		return fmt.Errorf("compute class %q isn't known", seg.ComputeClass)
+	case seg.QoS != v1alpha1.QoSDefault && seg.QoS != v1alpha1.QoSBestEffort:
+		return fmt.Errorf("QoS %q isn't known", seg.QoS)
 	}
 	return nil
 }

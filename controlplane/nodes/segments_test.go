@@ -2,7 +2,9 @@ package nodes
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -12,6 +14,7 @@ import (
 
 	nodev1 "swell.dev/swell/api/node/v1"
 	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/controlplane"
 )
 
 // TestAck: segments are acknowledged when the ledger has them, and not before.
@@ -115,6 +118,46 @@ func TestForeignSegments(t *testing.T) {
 		if !w.logs.has("segment refused", "node=a", id) {
 			t.Errorf("nobody is told of %s", id)
 		}
+	}
+}
+
+// TestUnbillableSegments: what no bill could be made of doesn't get into the ledger.
+func TestUnbillableSegments(t *testing.T) {
+	w := newWorld(t, podOn("a", "p"))
+	n, _ := w.connect("a")
+	class, qos, negative, backwards := segmentFor("p", 1), segmentFor("p", 2), segmentFor("p", 3), segmentFor("p", 4)
+	class.ComputeClass, qos.Qos, negative.MemoryBytes = "golden", "", -1
+	backwards.EndUnixMilli = backwards.StartUnixMilli - 1
+	n.segments(class, qos, negative, backwards, segmentFor("p", 5))
+	if got, want := n.acked(), []string{"uid-p/1/5"}; !slices.Equal(got, want) || !slices.Equal(w.ledger.ids(), want) {
+		t.Errorf("%v are acknowledged, %v recorded, want %v", got, w.ledger.ids(), want)
+	}
+	if !w.logs.has("segment refused", "uid-p/1/1", "golden") {
+		t.Error("nobody is told")
+	}
+}
+
+// TestSyncInParts: a desired state that is larger than a message comes in parts.
+func TestSyncInParts(t *testing.T) {
+	const pods = 70 // of 1 MiB each: more than gRPC lets through at once
+	var objects []controlplane.Object
+	for i := range pods {
+		pod := podOn("a", fmt.Sprint("p", i))
+		pod.Annotations = map[string]string{"blob": strings.Repeat("x", 1<<20)}
+		objects = append(objects, pod)
+	}
+	w := newWorld(t, objects...)
+	n, first := w.connect("a")
+	seen, parts := len(first.Pods), 1
+	for part := first; part.More; parts++ {
+		part = n.next().GetSync()
+		if part == nil {
+			t.Fatal("another message between the parts")
+		}
+		seen += len(part.Pods)
+	}
+	if seen != pods || parts < 4 {
+		t.Errorf("%d pods in %d parts", seen, parts)
 	}
 }
 

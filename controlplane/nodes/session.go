@@ -260,7 +260,7 @@ func (h *Hub) send(ctx context.Context, s *session, stream grpc.BidiStreamingSer
 	for {
 		w := s.take()
 		if w.sync {
-			if err := stream.Send(&nodev1.ToNode{Message: &nodev1.ToNode_Sync{Sync: h.desired(s.node)}}); err != nil {
+			if err := h.sendDesired(s.node, stream.Send); err != nil {
 				return err
 			}
 		}

@@ -86,7 +86,7 @@ func newWorld(t *testing.T) *world {
 	w.addr = "127.0.0.1:0"
 	w.serve()
 	w.cfg = Config{
-		Address: w.addr, TLS: w.clientTLS(w.ca), Version: "test", Heartbeat: maxHeartbeat, Log: slog.New(slog.DiscardHandler),
+		Address: w.addr, TLS: w.clientTLS(w.ca), Version: "test", Heartbeat: MaxHeartbeat, Log: slog.New(slog.DiscardHandler),
 		Node:    func() *corev1.Node { return &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "a"}} },
 		Pods:    w.pods,
 		Journal: w.journal,

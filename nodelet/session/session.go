@@ -81,7 +81,8 @@ const (
 	lastRetry  = 5 * time.Second
 )
 
-const maxHeartbeat = 20 * time.Second
+// MaxHeartbeat is how rare a heartbeat may be: half of the silence after which a node counts as lost.
+const MaxHeartbeat = 20 * time.Second
 
 // New checks the configuration. It doesn't dial.
 func New(cfg Config) (*Session, error) {
@@ -91,8 +92,8 @@ func New(cfg Config) (*Session, error) {
 	if cfg.Heartbeat <= 0 {
 		cfg.Heartbeat = 10 * time.Second
 	}
-	if cfg.Heartbeat > maxHeartbeat {
-		return nil, fmt.Errorf("session: a heartbeat every %s is too rare: at most every %s", cfg.Heartbeat, maxHeartbeat)
+	if cfg.Heartbeat > MaxHeartbeat {
+		return nil, fmt.Errorf("session: a heartbeat every %s is too rare: at most every %s", cfg.Heartbeat, MaxHeartbeat)
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
@@ -188,6 +189,7 @@ func (s *Session) hello(running []nodelet.Report) (*nodev1.Hello, error) {
 
 // receive applies what the control plane says.
 func (s *Session) receive(ctx context.Context, client nodev1.FleetClient, stream grpc.BidiStreamingClient[nodev1.FromNode, nodev1.ToNode], acked chan<- []usagev1.ID, wg *sync.WaitGroup) error {
+	var all []nodelet.Assignment // the parts of a Sync so far
 	for {
 		m, err := stream.Recv()
 		if err != nil {
@@ -195,7 +197,6 @@ func (s *Session) receive(ctx context.Context, client nodev1.FleetClient, stream
 		}
 		switch m := m.Message.(type) {
 		case *nodev1.ToNode_Sync:
-			all := make([]nodelet.Assignment, 0, len(m.Sync.Pods))
 			for _, p := range m.Sync.Pods {
 				a, err := assignment(p)
 				if err != nil {
@@ -203,7 +204,10 @@ func (s *Session) receive(ctx context.Context, client nodev1.FleetClient, stream
 				}
 				all = append(all, a)
 			}
-			s.cfg.Pods.Sync(all)
+			if !m.Sync.More {
+				s.cfg.Pods.Sync(all)
+				all = nil
+			}
 		case *nodev1.ToNode_Assign:
 			a, err := assignment(m.Assign)
 			if err != nil {

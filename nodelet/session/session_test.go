@@ -111,6 +111,20 @@ func TestPartOfTheDesiredState(t *testing.T) {
 	}
 }
 
+// TestSyncInParts: nothing is done before the last part is there.
+func TestSyncInParts(t *testing.T) {
+	w := newWorld(t)
+	w.run()
+	c, _ := w.next()
+	for _, name := range []string{"a", "b"} {
+		c.send(&nodev1.ToNode{Message: &nodev1.ToNode_Sync{Sync: &nodev1.Sync{Pods: []*nodev1.Assignment{assign(t, name)}, More: true}}})
+	}
+	c.sync(assign(t, "c"))
+	c.sync(assign(t, "d"))
+	w.pods.expect(t, "sync [a b c]")
+	w.pods.expect(t, "sync [d]")
+}
+
 // TestAckFails: a journal that can't take an acknowledgement ends the session; the segments come again.
 func TestAckFails(t *testing.T) {
 	w := newWorld(t)

@@ -956,7 +956,8 @@ func (x *ContainerUsage) GetMemoryWorkingSetBytes() int64 {
 
 type Sync struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pods          []*Assignment          `protobuf:"bytes,1,rep,name=pods,proto3" json:"pods,omitempty"` // a pod the nodelet runs that is absent here is to be removed
+	Pods          []*Assignment          `protobuf:"bytes,1,rep,name=pods,proto3" json:"pods,omitempty"`  // a pod the nodelet runs that is in no part is to be removed
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"` // further parts follow; nothing is done before the last one is there
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -996,6 +997,13 @@ func (x *Sync) GetPods() []*Assignment {
 		return x.Pods
 	}
 	return nil
+}
+
+func (x *Sync) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
 }
 
 // Assignment is a pod with everything that it refers to.
@@ -2249,9 +2257,10 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x0eContainerUsage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\rcpu_nanocores\x18\x02 \x01(\x03R\fcpuNanocores\x127\n" +
-	"\x18memory_working_set_bytes\x18\x03 \x01(\x03R\x15memoryWorkingSetBytes\"5\n" +
+	"\x18memory_working_set_bytes\x18\x03 \x01(\x03R\x15memoryWorkingSetBytes\"I\n" +
 	"\x04Sync\x12-\n" +
-	"\x04pods\x18\x01 \x03(\v2\x19.swell.node.v1.AssignmentR\x04pods\"Y\n" +
+	"\x04pods\x18\x01 \x03(\v2\x19.swell.node.v1.AssignmentR\x04pods\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\"Y\n" +
 	"\n" +
 	"Assignment\x12\x10\n" +
 	"\x03pod\x18\x01 \x01(\fR\x03pod\x12\x1f\n" +

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"swell.dev/swell/nodelet/session"
 )
 
 // Ports that are taken unless a flag says otherwise.
@@ -113,6 +115,9 @@ func (c *nodeletConfig) complete() error {
 	}
 	if net.ParseIP(c.NodeIP) == nil {
 		return fmt.Errorf("--node-ip: %q is not an address", c.NodeIP)
+	}
+	if c.Heartbeat < 0 || c.Heartbeat > session.MaxHeartbeat {
+		return fmt.Errorf("--heartbeat %s: at most %s, or the control plane takes the node for lost", c.Heartbeat, session.MaxHeartbeat)
 	}
 	if c.PodCIDR != "" {
 		if _, _, err := net.ParseCIDR(c.PodCIDR); err != nil {
