@@ -65,10 +65,8 @@ func initFails(t *testing.T, ns string) {
 // one first.
 func sidecarOrder(t *testing.T, ns string) {
 	const until = "while :; do sleep 0.1; done"
-	pod := shellPod("p", `cat /work/begun; trap 'sleep 1; echo main >> /work/ended; exit 0' TERM; `+until)
-	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
+	pod := shellPod("p", `cat /work/begun; trap 'sleep 1; echo main >> /work/ended; exit 0' TERM; `+armed+until)
 	pod.Spec.TerminationGracePeriodSeconds = new(int64(20))
-	pod.Spec.ActiveDeadlineSeconds = new(int64(5))
 	a := sidecar("a", `trap 'echo a >> /work/ended; cat /work/ended; exit 0' TERM; sleep 1; echo a >> /work/begun; `+until)
 	a.StartupProbe = &corev1.Probe{
 		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"test", "-e", "/work/begun"}}},
@@ -80,7 +78,7 @@ func sidecarOrder(t *testing.T, ns string) {
 		sidecar("b", `trap 'sleep 1; echo b >> /work/ended; exit 0' TERM; echo b >> /work/begun; touch /work/b; `+until),
 		shell("last", "until [ -e /work/b ]; do sleep 0.1; done"),
 	}
-	pod, out := once(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	pod, out := endArmed(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
 	equal(t, "beginning", out, "a\nbetween\nb\n")
 	equal(t, "phase", pod.Status.Phase, corev1.PodFailed)
 	equal(t, "reason", pod.Status.Reason, "DeadlineExceeded")

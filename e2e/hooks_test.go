@@ -40,7 +40,7 @@ func execHook(script string) *corev1.LifecycleHandler {
 }
 
 // stubborn prints the signals that it gets and goes on.
-const stubborn = `trap 'echo term' TERM; echo ready; while :; do sleep 0.1; done`
+const stubborn = `trap 'echo term' TERM; echo ready; ` + armed + `while :; do sleep 0.1; done`
 
 // postStart holds the pod back until the hook is through, and has the container's environment.
 func postStart(t *testing.T, ns string) {
@@ -138,11 +138,12 @@ func httpHooks(t *testing.T, ns string) {
 			Host: "127.0.0.1", Port: intstr.FromInt(o.port), Path: path, HTTPHeaders: []corev1.HTTPHeader{{Name: "X-Word", Value: "hello"}},
 		}}
 	}
-	pod := shellPod("p", `trap 'wget -qO- http://$HOST:$PORT/term; exit 0' TERM; while :; do sleep 0.1; done`)
+	pod := shellPod("p", `trap 'wget -qO- http://$HOST:$PORT/term; exit 0' TERM; `+armed+`while :; do sleep 0.1; done`)
 	pod.Spec.TerminationGracePeriodSeconds = new(int64(30))
 	c := &pod.Spec.Containers[0]
 	c.Lifecycle = &corev1.Lifecycle{PostStart: call("/begun?a=b"), PreStop: call("/stopping")}
 	c.Env = []corev1.EnvVar{{Name: "PORT", Value: strconv.Itoa(o.port)}, fieldEnv("HOST", "status.hostIP")}
+	readyWhenArmed(pod)
 	create(t, client, ns, pod)
 	if err := client.CoreV1().Pods(ns).Delete(t.Context(), "p", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -155,13 +156,12 @@ func httpHooks(t *testing.T, ns string) {
 
 // preStop comes before the signal, which comes when the hook is through.
 func preStop(t *testing.T, ns string) {
-	pod := shellPod("p", `trap 'echo term; exit 0' TERM; while :; do sleep 0.1; done`)
-	pod.Spec.ActiveDeadlineSeconds = new(int64(1))
+	pod := shellPod("p", `trap 'echo term; exit 0' TERM; `+armed+`while :; do sleep 0.1; done`)
 	pod.Spec.TerminationGracePeriodSeconds = new(int64(30))
 	pod.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: execHook("echo stopping > /proc/1/fd/1; sleep 2; echo stopped > /proc/1/fd/1")}
-	pod.Spec.Containers = append(pod.Spec.Containers, shell("sleeps", `trap 'exit 0' TERM; while :; do sleep 0.1; done`))
+	pod.Spec.Containers = append(pod.Spec.Containers, shell("sleeps", `trap 'exit 0' TERM; `+armed+`while :; do sleep 0.1; done`))
 	pod.Spec.Containers[1].Lifecycle = &corev1.Lifecycle{PreStop: &corev1.LifecycleHandler{Sleep: &corev1.SleepAction{Seconds: 3}}}
-	pod, out := once(t, ns, pod)
+	pod, out := endArmed(t, ns, pod)
 	equal(t, "what the container printed", out, "stopping\nstopped\nterm\n")
 	if lasted := duration(pod, "sleeps"); lasted < 3*time.Second { // begun at most a second before the deadline counts
 		t.Errorf("the container that sleeps 3s before its end lasted %s", lasted)
@@ -183,11 +183,10 @@ func duration(pod *corev1.Pod, name string) time.Duration {
 
 // preStopTooLong shows that a hook can't outlast the grace period.
 func preStopTooLong(t *testing.T, ns string) {
-	pod := shellPod("p", "exec sleep 100000")
-	pod.Spec.ActiveDeadlineSeconds = new(int64(1))
+	pod := shellPod("p", armed+"exec sleep 100000")
 	pod.Spec.TerminationGracePeriodSeconds = new(int64(2))
 	pod.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PreStop: execHook("sleep 1000")}
-	pod, _ = once(t, ns, pod)
+	pod, _ = endArmed(t, ns, pod)
 	equal(t, "exit code", statusOf(pod, "main").State.Terminated.ExitCode, 137)
 	if lasted := duration(pod, "main"); lasted > 30*time.Second {
 		t.Errorf("the container lasted %s, a hook of 1000s beyond its 2s of grace", lasted)
@@ -197,9 +196,8 @@ func preStopTooLong(t *testing.T, ns string) {
 
 func termThenKill(t *testing.T, ns string) {
 	pod := shellPod("p", stubborn)
-	pod.Spec.ActiveDeadlineSeconds = new(int64(1))
 	pod.Spec.TerminationGracePeriodSeconds = new(int64(3))
-	pod, out := once(t, ns, pod)
+	pod, out := endArmed(t, ns, pod)
 	equal(t, "what the container printed", out, "ready\nterm\n")
 	term := statusOf(pod, "main").State.Terminated
 	equal(t, "exit code", term.ExitCode, 137)
@@ -244,12 +242,11 @@ func deletionGrace(t *testing.T, ns string) {
 }
 
 func stopSignal(t *testing.T, ns string) {
-	pod := shellPod("p", `trap 'echo usr1; exit 0' USR1; trap 'echo term; exit 1' TERM; while :; do sleep 0.1; done`)
+	pod := shellPod("p", `trap 'echo usr1; exit 0' USR1; trap 'echo term; exit 1' TERM; `+armed+`while :; do sleep 0.1; done`)
 	pod.Spec.OS = &corev1.PodOS{Name: corev1.Linux}
-	pod.Spec.ActiveDeadlineSeconds = new(int64(2))
 	pod.Spec.TerminationGracePeriodSeconds = new(int64(20))
 	pod.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{StopSignal: new(corev1.SIGUSR1)}
-	_, out := once(t, ns, pod)
+	_, out := endArmed(t, ns, pod)
 	equal(t, "what the container printed", out, "usr1\n")
 }
 
@@ -272,11 +269,10 @@ func imageStopSignal(t *testing.T, ns string) {
 	if err := ociimage.Push(t.Context(), ref, img); err != nil {
 		t.Fatal(err)
 	}
-	pod := shellPod("p", `trap 'echo quit; exit 0' QUIT; trap 'echo term; exit 1' TERM; while :; do sleep 0.1; done`)
+	pod := shellPod("p", `trap 'echo quit; exit 0' QUIT; trap 'echo term; exit 1' TERM; `+armed+`while :; do sleep 0.1; done`)
 	pod.Spec.Containers[0].Image = ref
-	pod.Spec.ActiveDeadlineSeconds = new(int64(2))
 	pod.Spec.TerminationGracePeriodSeconds = new(int64(20))
-	_, out := once(t, ns, pod)
+	_, out := endArmed(t, ns, pod)
 	equal(t, "what the container printed", out, "quit\n")
 }
 

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // scenarios are parts of one test, by a name that may stand in a namespace's.
@@ -66,6 +67,31 @@ func once(t *testing.T, ns string, pod *corev1.Pod) (*corev1.Pod, string) {
 	post(t, ns, pod)
 	pod = await(t, client, ns, pod.Name, "at its end", ended)
 	return pod, logOf(t, ns, pod.Name, pod.Spec.Containers[0].Name)
+}
+
+// armed ends the part of a script that sets up what is tested; only then is its container ready.
+const armed = "touch /tmp/armed; "
+
+// endArmed is once for a pod that runs until it is told to end: that happens when all of its containers are
+// armed, by a deadline that comes then, so that the pod and its logs stay to be looked at.
+func endArmed(t *testing.T, ns string, pod *corev1.Pod) (*corev1.Pod, string) {
+	t.Helper()
+	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
+	readyWhenArmed(pod)
+	create(t, client, ns, pod)
+	if _, err := client.CoreV1().Pods(ns).Patch(t.Context(), pod.Name, types.StrategicMergePatchType, []byte(`{"spec":{"activeDeadlineSeconds":1}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	pod = await(t, client, ns, pod.Name, "at its end", ended)
+	return pod, logOf(t, ns, pod.Name, pod.Spec.Containers[0].Name)
+}
+
+func readyWhenArmed(pod *corev1.Pod) {
+	for i := range pod.Spec.Containers {
+		pod.Spec.Containers[i].ReadinessProbe = &corev1.Probe{
+			ProbeHandler: corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"test", "-e", "/tmp/armed"}}}, PeriodSeconds: 1,
+		}
+	}
 }
 
 // succeed runs a pod that must succeed and answers what its first container printed.

@@ -64,6 +64,8 @@ func (s *Server) discoveryOf(path string) (func(http.ResponseWriter, *http.Reque
 		return s.serveOpenAPIv3Index, nil
 	case strings.HasPrefix(path, "/openapi/v3/"):
 		return s.serveOpenAPIv3(strings.TrimPrefix(path, "/openapi/v3/"))
+	case strings.HasPrefix(path, "/debug/pprof/"):
+		return serveProfile(strings.TrimPrefix(path, "/debug/pprof/")), nil
 	}
 	return nil, notServed("get")
 }

@@ -69,6 +69,9 @@ func Authorize(u controlplane.User, a controlplane.Attributes) (bool, string) {
 	if slices.Contains(u.Groups, GroupNodes) {
 		return false, "nodes have no rights on the API"
 	}
+	if strings.HasPrefix(a.Path, "/debug/") {
+		return false, "only administrators look into the process"
+	}
 	if a.Resource == "" || selfReview(a) {
 		return true, ""
 	}

@@ -367,6 +367,9 @@ func TestResources(t *testing.T) {
 		"../../../proc/" + fmt.Sprint(pid) + "/oom_score_adj": "500",
 	}
 	r := h.Runtime.(*Runtime)
+	if r.swapCounted { // memory and swap together: there is no swap
+		want["memory"+c.CgroupPath+"/memory.memsw.limit_in_bytes"] = "67108864"
+	}
 	if r.unified {
 		want = map[string]string{
 			c.CgroupPath + "/cpu.max":         "150000 100000",

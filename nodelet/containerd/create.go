@@ -111,7 +111,7 @@ func (r *Runtime) withSpec(c nodelet.Container, image client.Image) client.NewCo
 		if err != nil {
 			return err
 		}
-		spec, err := buildSpec(ctx, c, config.Config, who, r.unified)
+		spec, err := buildSpec(ctx, c, config.Config, who, r.unified, r.swapCounted)
 		if err != nil {
 			return err
 		}

@@ -26,6 +26,12 @@ func isUnified() (bool, error) {
 	return fs.Type == unix.CGROUP2_SUPER_MAGIC, nil
 }
 
+// countsSwapV1 tells whether cgroup v1 can limit memory and swap together.
+func countsSwapV1() bool {
+	_, err := os.Stat(filepath.Join(cgroupRoot, "memory", "memory.memsw.limit_in_bytes"))
+	return err == nil
+}
+
 // oomKills is how often the kernel killed a process in a container's cgroup for want of memory. The
 // cgroup is there until the container is deleted. containerd's own event for it may come after the
 // event of the exit, or never; the kernel's counter is there before the process is gone.

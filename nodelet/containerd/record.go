@@ -50,7 +50,7 @@ func (r *Runtime) writeRecord(ctx context.Context, id string, resources corev1.R
 		if err := typeurl.UnmarshalTo(c.Spec, &s); err != nil {
 			return err
 		}
-		s.Linux.Resources.CPU, s.Linux.Resources.Memory = limits(resources, r.unified)
+		s.Linux.Resources.CPU, s.Linux.Resources.Memory = limits(resources, r.swapCounted)
 		any, err := typeurl.MarshalAny(&s)
 		c.Spec = any
 		return err

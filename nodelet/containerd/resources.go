@@ -14,9 +14,9 @@ const (
 )
 
 // limits writes the cgroup values that resources stand for. The CPU limit counts as the request where
-// that is not given. On cgroup v2 a container with a memory limit gets no swap, as with a kubelet; v1
-// hosts often don't account for it.
-func limits(r corev1.ResourceRequirements, unified bool) (*specs.LinuxCPU, *specs.LinuxMemory) {
+// that is not given. Where the host counts swap, a container with a memory limit gets none, as with a
+// kubelet.
+func limits(r corev1.ResourceRequirements, swapCounted bool) (*specs.LinuxCPU, *specs.LinuxMemory) {
 	request, ok := r.Requests[corev1.ResourceCPU]
 	limit, limited := r.Limits[corev1.ResourceCPU]
 	if !ok {
@@ -32,7 +32,7 @@ func limits(r corev1.ResourceRequirements, unified bool) (*specs.LinuxCPU, *spec
 	if m, ok := r.Limits[corev1.ResourceMemory]; ok && m.Value() > 0 {
 		bytes := m.Value()
 		memory = &specs.LinuxMemory{Limit: &bytes}
-		if unified {
+		if swapCounted {
 			memory.Swap = &bytes // memory and swap together
 		}
 	}

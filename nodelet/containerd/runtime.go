@@ -26,16 +26,17 @@ var (
 
 // Runtime runs containers. Close it when done; the containers run on.
 type Runtime struct {
-	cfg     Config
-	client  *client.Client
-	unified bool // cgroup v2
-	exits   chan nodelet.Exit
-	ctx     context.Context //nolint:containedctx // ended by Close
-	cancel  context.CancelFunc
-	errands context.Context //nolint:containedctx // of short work in the background: ended closeWithin after Close
-	abandon context.CancelFunc
-	work    sync.WaitGroup
-	pods    keyed // serialises making and removing containers of one pod: their shim comes and goes
+	cfg         Config
+	client      *client.Client
+	unified     bool // cgroup v2
+	swapCounted bool // by the kernel, for each cgroup
+	exits       chan nodelet.Exit
+	ctx         context.Context //nolint:containedctx // ended by Close
+	cancel      context.CancelFunc
+	errands     context.Context //nolint:containedctx // of short work in the background: ended closeWithin after Close
+	abandon     context.CancelFunc
+	work        sync.WaitGroup
+	pods        keyed // serialises making and removing containers of one pod: their shim comes and goes
 
 	mu       sync.Mutex // guards what follows
 	known    map[string]*known
@@ -66,13 +67,14 @@ func New(ctx context.Context, cfg Config) (*Runtime, error) {
 		return nil, err
 	}
 	r := &Runtime{
-		cfg:      cfg,
-		client:   c,
-		unified:  unified,
-		exits:    make(chan nodelet.Exit, 256),
-		known:    map[string]*known{},
-		accounts: map[string]accounts{},
-		records:  map[string]*corev1.ResourceRequirements{},
+		cfg:         cfg,
+		client:      c,
+		unified:     unified,
+		swapCounted: unified || countsSwapV1(),
+		exits:       make(chan nodelet.Exit, 256),
+		known:       map[string]*known{},
+		accounts:    map[string]accounts{},
+		records:     map[string]*corev1.ResourceRequirements{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	r.errands, r.abandon = context.WithCancel(context.WithoutCancel(ctx))

@@ -21,7 +21,7 @@ const groupAnnotation = "io.containerd.runc.v2.group"
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // buildSpec makes the runtime's description of a container. ctx only carries the namespace.
-func buildSpec(ctx context.Context, c nodelet.Container, image ocispec.ImageConfig, who specs.User, unified bool) (*specs.Spec, error) {
+func buildSpec(ctx context.Context, c nodelet.Container, image ocispec.ImageConfig, who specs.User, unified, swapCounted bool) (*specs.Spec, error) {
 	s, err := oci.GenerateSpec(ctx, nil, &containers.Container{ID: c.ID}, oci.WithDefaultUnixDevices)
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func buildSpec(ctx context.Context, c nodelet.Container, image ocispec.ImageConf
 	s.Annotations = map[string]string{groupAnnotation: c.PodUID}
 	s.Linux.CgroupsPath = c.CgroupPath
 	s.Linux.Sysctl = c.Sysctls
-	cpu, memory := limits(c.Resources, unified)
+	cpu, memory := limits(c.Resources, swapCounted)
 	s.Linux.Resources.CPU, s.Linux.Resources.Memory = cpu, memory
 
 	if c.PodPID {

@@ -18,7 +18,7 @@ import (
 
 func build(t *testing.T, c nodelet.Container, image ocispec.ImageConfig) (*specs.Spec, error) {
 	t.Helper()
-	return buildSpec(namespaces.WithNamespace(context.Background(), "test"), c, image, specs.User{}, false)
+	return buildSpec(namespaces.WithNamespace(context.Background(), "test"), c, image, specs.User{}, false, false)
 }
 
 func TestArguments(t *testing.T) {
@@ -121,12 +121,12 @@ func TestLimits(t *testing.T) {
 				v.list[v.name] = resource.MustParse(v.text)
 			}
 		}
-		for _, unified := range []bool{false, true} {
-			cpu, memory := limits(r, unified)
+		for _, swapCounted := range []bool{false, true} {
+			cpu, memory := limits(r, swapCounted)
 			if *cpu.Shares != tc.shares || (cpu.Quota != nil) != (tc.quota != 0) || cpu.Quota != nil && (*cpu.Quota != tc.quota || *cpu.Period != 100_000) {
 				t.Errorf("%s: %+v", name, cpu)
 			}
-			if (memory != nil) != (tc.bytes != 0) || memory != nil && (*memory.Limit != tc.bytes || (memory.Swap != nil) != unified) {
+			if (memory != nil) != (tc.bytes != 0) || memory != nil && (*memory.Limit != tc.bytes || (memory.Swap != nil) != swapCounted) {
 				t.Errorf("%s: %+v", name, memory)
 			}
 		}
