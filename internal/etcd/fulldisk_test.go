@@ -45,7 +45,8 @@ func TestFullDiskLosesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	ballast := filepath.Join(dir, "ballast")
-	if err := os.WriteFile(ballast, make([]byte, st.Bavail*uint64(st.Bsize)), 0o600); err != nil {
+	// etcd takes room meanwhile, for its next segment: then less than this fits.
+	if err := os.WriteFile(ballast, make([]byte, st.Bavail*uint64(st.Bsize)), 0o600); err != nil && !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
 	if err := s.Writable(); err == nil || !strings.Contains(err.Error(), "make room") {
