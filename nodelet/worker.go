@@ -9,7 +9,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 )
 
 // worker is the goroutine around one pod's machine. It feeds the machine, has the actions done outside
@@ -28,13 +27,17 @@ type worker struct {
 	assign *Assignment
 
 	tasks     sync.WaitGroup
-	saving    bool // a flush is under way
-	saveAt    time.Time
+	saving    bool      // a flush is under way
+	unsaved   bool      // the machine took a step since its checkpoint was made
+	saveAt    time.Time // when to save; zero: there is nothing to save
 	saveDelay time.Duration
 	lastSaved []byte // checkpoint
 	lastKey   string
-	status    *corev1.PodStatus // as published
+	status    []byte // as published
 }
+
+// saveLag is how far a record may lag behind its pod. What happens meanwhile shares a write.
+const saveLag = 100 * time.Millisecond
 
 // Inputs that the worker turns into the machine's.
 type (
@@ -102,15 +105,23 @@ func (w *worker) run(ctx context.Context) {
 			w.save()
 		}
 		wait := time.Hour
-		for _, t := range []time.Time{w.machine.wakeAt, w.saveAt} {
-			if !t.IsZero() {
-				wait = min(wait, max(0, time.Until(t)))
-			}
+		if t := w.machine.wakeAt; !t.IsZero() {
+			wait = min(wait, max(0, time.Until(t)))
+		}
+		if !w.saveAt.IsZero() && !w.held() {
+			wait = min(wait, max(0, time.Until(w.saveAt)))
 		}
 		timer.Reset(wait)
 		select {
 		case <-ctx.Done():
-			if err := w.host.saver.flush(); err != nil {
+			var err error
+			if w.unsaved {
+				err = w.putCheckpoint()
+			}
+			if err == nil {
+				err = w.host.saver.flush()
+			}
+			if err != nil {
 				w.host.cfg.Logger.Error("record not written", "pod", w.uid, "error", err)
 			}
 			return
@@ -139,7 +150,9 @@ func (w *worker) handle(ctx context.Context, in input) {
 }
 
 func (w *worker) step(ctx context.Context, in input) {
-	for _, act := range w.machine.step(time.Now(), in) {
+	actions := w.machine.step(time.Now(), in)
+	w.unsaved = w.unsaved || in != nil || len(actions) > 0
+	for _, act := range actions {
 		a, allocated := w.machine.a, w.machine.allocated
 		w.tasks.Go(func() {
 			out := w.host.do(ctx, a, allocated, act, w.post)
@@ -190,10 +203,11 @@ func (w *worker) hearList(ctx context.Context, l inList) {
 // report publishes the status where it changed.
 func (w *worker) report() {
 	status, events := w.machine.status(), w.machine.takeEvents()
-	if w.status != nil && len(events) == 0 && !w.machine.finished && equality.Semantic.DeepEqual(*w.status, status) {
+	raw, err := status.Marshal()
+	if err == nil && w.status != nil && len(events) == 0 && !w.machine.finished && bytes.Equal(w.status, raw) {
 		return
 	}
-	w.status = &status
+	w.status = raw
 	w.publish(w, &status, events, w.machine.finished)
 }
 
@@ -209,17 +223,37 @@ func (w *worker) saveAssignment() {
 
 // save writes the record behind the actions, one flush at a time.
 func (w *worker) save() {
-	if raw, err := json.Marshal(w.machine.checkpoint()); err != nil {
+	now := time.Now()
+	if w.unsaved && w.saveAt.IsZero() {
+		w.saveAt = now.Add(saveLag)
+	}
+	if w.held() || w.saveAt.IsZero() || now.Before(w.saveAt) {
+		return
+	}
+	w.saveAt = time.Time{}
+	if err := w.putCheckpoint(); err != nil {
 		w.saved(err)
-	} else if !bytes.Equal(raw, w.lastSaved) {
+		return
+	}
+	if !w.host.saver.pending() {
+		return
+	}
+	w.saving = true
+	w.tasks.Go(func() { w.post(inSaved{w.host.saver.flush()}) })
+}
+
+// held reports that a flush is under way, whose end wakes the worker. Set-up flushes by itself.
+func (w *worker) held() bool { return w.saving || w.machine.settingUp }
+
+// putCheckpoint has what the machine knows written by the next flush.
+func (w *worker) putCheckpoint() error {
+	w.unsaved = false
+	raw, err := json.Marshal(w.machine.checkpoint())
+	if err == nil && !bytes.Equal(raw, w.lastSaved) {
 		w.lastSaved = raw
 		w.host.saver.put(fileCheckpoint, json.RawMessage(raw))
 	}
-	if w.saving || w.machine.settingUp || time.Now().Before(w.saveAt) || !w.host.saver.pending() {
-		return // set-up flushes by itself
-	}
-	w.saving, w.saveAt = true, time.Time{}
-	w.tasks.Go(func() { w.post(inSaved{w.host.saver.flush()}) })
+	return err
 }
 
 func (w *worker) saved(err error) {

@@ -24,6 +24,7 @@ import (
 type createConfig struct {
 	nodes, pods, clients, connections int
 	encoding                          string
+	profiles                          string
 }
 
 func createCommand(s *setting) *cobra.Command {
@@ -51,6 +52,7 @@ clients in a closed loop, and followed to Running by a watch.`,
 	cmd.Flags().IntVar(&c.clients, "clients", 64, "clients that create")
 	cmd.Flags().IntVar(&c.connections, "connections", 4, "HTTP/2 connections that they share")
 	cmd.Flags().StringVar(&c.encoding, "encoding", "protobuf", "of bodies and answers: protobuf or json")
+	cmd.Flags().StringVar(&c.profiles, "profiles", "", "write CPU profiles of the control plane and of this process into this folder")
 	return cmd
 }
 
@@ -151,13 +153,17 @@ func measureCreate(ctx context.Context, c createConfig, client *kubernetes.Clien
 	ownBefore := ownCPU()
 	began := make([]time.Time, c.pods)
 	r := &round{}
+	profiled, err := startProfiles(ctx, client, c.profiles)
+	if err != nil {
+		return nil, err
+	}
 	start := time.Now()
 	if r.answered, r.refused, err = load.run(ctx, c.pods, c.clients, began); err != nil {
 		return nil, err
 	}
 	r.allAnswered = time.Since(start)
 	seen, err := w.wait(ctx)
-	if err != nil {
+	if err := errors.Join(err, profiled()); err != nil {
 		return nil, err
 	}
 	last := start
