@@ -19,14 +19,14 @@ func TestContainers(t *testing.T) {
 
 // initOrder has an init container that fails once between two others.
 func initOrder(t *testing.T, ns string) {
-	pod := shellPod("p", "cat /work/order")
+	pod := shellPod("p", "cat /scratch/order")
 	pod.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
 	pod.Spec.InitContainers = []corev1.Container{
-		shell("first", "sleep 1; echo first >> /work/order"),
-		shell("flaky", "[ -e /work/tried ] || { touch /work/tried; echo not yet; exit 3; }; sleep 1; echo flaky >> /work/order"),
-		shell("third", "echo third >> /work/order"),
+		shell("first", "sleep 1; echo first >> /scratch/order"),
+		shell("flaky", "[ -e /scratch/tried ] || { touch /scratch/tried; echo not yet; exit 3; }; sleep 1; echo flaky >> /scratch/order"),
+		shell("third", "echo third >> /scratch/order"),
 	}
-	pod, out := once(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	pod, out := once(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 	equal(t, "phase", pod.Status.Phase, corev1.PodSucceeded)
 	equal(t, "order", out, "first\nflaky\nthird\n")
 	flaky := statusOf(pod, "flaky")
@@ -65,20 +65,20 @@ func initFails(t *testing.T, ns string) {
 // one first.
 func sidecarOrder(t *testing.T, ns string) {
 	const until = "while :; do sleep 0.1; done"
-	pod := shellPod("p", `cat /work/begun; trap 'sleep 1; echo main >> /work/ended; exit 0' TERM; `+armed+until)
+	pod := shellPod("p", `cat /scratch/begun; trap 'sleep 1; echo main >> /scratch/ended; exit 0' TERM; `+armed+until)
 	pod.Spec.TerminationGracePeriodSeconds = new(int64(20))
-	a := sidecar("a", `trap 'echo a >> /work/ended; cat /work/ended; exit 0' TERM; sleep 1; echo a >> /work/begun; `+until)
+	a := sidecar("a", `trap 'echo a >> /scratch/ended; cat /scratch/ended; exit 0' TERM; sleep 1; echo a >> /scratch/begun; `+until)
 	a.StartupProbe = &corev1.Probe{
-		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"test", "-e", "/work/begun"}}},
+		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"test", "-e", "/scratch/begun"}}},
 		PeriodSeconds: 1, FailureThreshold: 60,
 	}
 	pod.Spec.InitContainers = []corev1.Container{
 		a,
-		shell("between", "echo between >> /work/begun"),
-		sidecar("b", `trap 'sleep 1; echo b >> /work/ended; exit 0' TERM; echo b >> /work/begun; touch /work/b; `+until),
-		shell("last", "until [ -e /work/b ]; do sleep 0.1; done"),
+		shell("between", "echo between >> /scratch/begun"),
+		sidecar("b", `trap 'sleep 1; echo b >> /scratch/ended; exit 0' TERM; echo b >> /scratch/begun; touch /scratch/b; `+until),
+		shell("last", "until [ -e /scratch/b ]; do sleep 0.1; done"),
 	}
-	pod, out := endArmed(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	pod, out := endArmed(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 	equal(t, "beginning", out, "a\nbetween\nb\n")
 	equal(t, "phase", pod.Status.Phase, corev1.PodFailed)
 	equal(t, "reason", pod.Status.Reason, "DeadlineExceeded")
@@ -93,11 +93,11 @@ func sidecarOrder(t *testing.T, ns string) {
 // sidecarRestart shows that a sidecar that ends runs again, whatever the pod's policy, and that it
 // doesn't keep a pod from its end.
 func sidecarRestart(t *testing.T, ns string) {
-	pod := shellPod("p", "until [ $(cat /work/runs | wc -l) -ge 2 ]; do sleep 0.1; done; sleep 1")
+	pod := shellPod("p", "until [ $(cat /scratch/runs | wc -l) -ge 2 ]; do sleep 0.1; done; sleep 1")
 	pod.Spec.InitContainers = []corev1.Container{
-		sidecar("helper", `echo run >> /work/runs; [ $(cat /work/runs | wc -l) -ge 2 ] || { sleep 1; exit 1; }; exec sleep 100000`),
+		sidecar("helper", `echo run >> /scratch/runs; [ $(cat /scratch/runs | wc -l) -ge 2 ] || { sleep 1; exit 1; }; exec sleep 100000`),
 	}
-	pod, _ = once(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	pod, _ = once(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 	equal(t, "phase", pod.Status.Phase, corev1.PodSucceeded)
 	helper := statusOf(pod, "helper")
 	equal(t, "restarts of the sidecar", helper.RestartCount, 1)
@@ -109,11 +109,11 @@ func sidecarRestart(t *testing.T, ns string) {
 
 // sharedPod has two containers that meet on loopback and in a volume, and nowhere else.
 func sharedPod(t *testing.T, ns string) {
-	pod := shellPod("p", `until wget -qO- http://127.0.0.1:8080/page; do sleep 0.2; done; hostname; ls /server-only 2>&1; ps | grep -c '[h]ttpd'; touch /work/done`)
+	pod := shellPod("p", `until wget -qO- http://127.0.0.1:8080/page; do sleep 0.2; done; hostname; ls /server-only 2>&1; ps | grep -c '[h]ttpd'; touch /scratch/done`)
 	pod.Spec.Containers = append(pod.Spec.Containers,
-		shell("server", `mkdir /server-only; echo from the volume > /work/page; httpd -p 8080 -h /work; until [ -e /work/done ]; do sleep 0.1; done; hostname`))
+		shell("server", `mkdir /server-only; echo from the volume > /scratch/page; httpd -p 8080 -h /scratch; until [ -e /scratch/done ]; do sleep 0.1; done; hostname`))
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
-	out := succeed(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	out := succeed(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 	mustMatch(t, out, `(?m)^from the volume\np\nls: /server-only: No such file or directory\n0\n$`)
 	equal(t, "the other one's hostname", logOf(t, ns, "p", "server"), "p\n")
 }

@@ -46,9 +46,9 @@ const stubborn = `trap 'echo term' TERM; echo ready; ` + armed + `while :; do sl
 func postStart(t *testing.T, ns string) {
 	pod := shellPod("p", "echo main; exec sleep 100000")
 	pod.Spec.Containers[0].Env = []corev1.EnvVar{{Name: "WORD", Value: "hooked"}}
-	pod.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: execHook("until [ -e /work/go ]; do sleep 0.1; done; echo $WORD > /proc/1/fd/1")}
+	pod.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: execHook("until [ -e /scratch/go ]; do sleep 0.1; done; echo $WORD > /proc/1/fd/1")}
 	pod.Spec.Containers = append(pod.Spec.Containers, shell("second", "exec sleep 100000"))
-	pod = emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{})
+	pod = emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{})
 	made := post(t, ns, pod)
 	pod = await(t, client, ns, "p", "held by its hook", func(p *corev1.Pod) bool {
 		return statusOf(p, "main").ContainerID != "" && statusOf(p, "second").State.Waiting != nil
@@ -57,15 +57,15 @@ func postStart(t *testing.T, ns string) {
 		t.Errorf("a container whose hook isn't through is %+v", s)
 	}
 	equal(t, "phase", pod.Status.Phase, corev1.PodPending)
-	touch(t, shared, string(made.UID), "work", "go")
+	touch(t, shared, string(made.UID), "scratch", "go")
 	await(t, client, ns, "p", "ready", ready)
 	mustMatch(t, logOf(t, ns, "p", "main"), `^main\nhooked\n$`)
 }
 
 func postStartFails(t *testing.T, ns string) {
 	pod := shellPod("p", "echo begun; exec sleep 100000")
-	pod.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: execHook("[ -e /work/n ] || { touch /work/n; echo the hook says no; exit 1; }")}
-	post(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	pod.Spec.Containers[0].Lifecycle = &corev1.Lifecycle{PostStart: execHook("[ -e /scratch/n ] || { touch /scratch/n; echo the hook says no; exit 1; }")}
+	post(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 	pod = await(t, client, ns, "p", "restarted", restarted("main", 1))
 	equal(t, "restarts", statusOf(pod, "main").RestartCount, 1)
 	awaitEvent(t, ns, "p", `^FailedPostStartHook: .*the hook says no`)
@@ -289,13 +289,13 @@ func activeDeadline(t *testing.T, ns string) {
 
 // probeGrace has a liveness probe whose own grace period is shorter than the pod's.
 func probeGrace(t *testing.T, ns string) {
-	pod := shellPod("p", "[ -e /work/n ] && exec sleep 100000; touch /work/n; "+stubborn)
+	pod := shellPod("p", "[ -e /scratch/n ] && exec sleep 100000; touch /scratch/n; "+stubborn)
 	pod.Spec.TerminationGracePeriodSeconds = new(int64(600))
 	pod.Spec.Containers[0].LivenessProbe = &corev1.Probe{
 		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"sh", "-c", `[ "$(tr "\\0" " " < /proc/1/cmdline)" = "sleep 100000 " ]`}}},
 		PeriodSeconds: 1, FailureThreshold: 2, TerminationGracePeriodSeconds: new(int64(1)),
 	}
-	post(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	post(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 	pod = await(t, client, ns, "p", "restarted", restarted("main", 1))
 	equal(t, "exit code", statusOf(pod, "main").LastTerminationState.Terminated.ExitCode, 137)
 	if err := client.CoreV1().Pods(ns).Delete(t.Context(), "p", metav1.DeleteOptions{GracePeriodSeconds: new(int64(0))}); err != nil {

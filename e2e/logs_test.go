@@ -71,7 +71,7 @@ func logOnDisk(t *testing.T, ns string) {
 // logRotation follows a log over a rotation and misses no line, whose files stay below their size.
 func logRotation(t *testing.T, ns string) {
 	const lines, rotatedAt = 250_000, 10 << 20
-	pod := emptyDir(shellPod("p", fmt.Sprintf("echo begun; until [ -e /work/go ]; do sleep 0.1; done; seq %d; exec sleep 100000", lines)), "/work", corev1.EmptyDirVolumeSource{})
+	pod := emptyDir(shellPod("p", fmt.Sprintf("echo begun; until [ -e /scratch/go ]; do sleep 0.1; done; seq %d; exec sleep 100000", lines)), "/scratch", corev1.EmptyDirVolumeSource{})
 	pod = create(t, client, ns, pod)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -84,7 +84,7 @@ func logRotation(t *testing.T, ns string) {
 	if !scan.Scan() || scan.Text() != "begun" {
 		t.Fatalf("the first line is %q, %v", scan.Text(), scan.Err())
 	}
-	touch(t, shared, string(pod.UID), "work", "go")
+	touch(t, shared, string(pod.UID), "scratch", "go")
 	for i := 1; i <= lines; i++ {
 		if !scan.Scan() || scan.Text() != fmt.Sprint(i) {
 			t.Fatalf("line %d is %q, %v", i, scan.Text(), scan.Err())
@@ -172,7 +172,7 @@ func whichLog(t *testing.T, ns string) {
 // followEnds shows that following a log ends with the container, also where that ended before, and where
 // its last line has no newline.
 func followEnds(t *testing.T, ns string) {
-	pod := emptyDir(shellPod("p", "echo begun; until [ -e /work/go ]; do sleep 0.1; done; printf 'last words'"), "/work", corev1.EmptyDirVolumeSource{})
+	pod := emptyDir(shellPod("p", "echo begun; until [ -e /scratch/go ]; do sleep 0.1; done; printf 'last words'"), "/scratch", corev1.EmptyDirVolumeSource{})
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	pod = create(t, client, ns, pod)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -183,7 +183,7 @@ func followEnds(t *testing.T, ns string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	touch(t, shared, string(pod.UID), "work", "go")
+	touch(t, shared, string(pod.UID), "scratch", "go")
 	if err := cmd.Wait(); err != nil || out.String() != "begun\nlast words" {
 		t.Errorf("followed from before its end: %q, %v", out.String(), err)
 	}

@@ -167,13 +167,13 @@ func startupGates(t *testing.T, ns, ref string) {
 
 // startupFails restarts a container that doesn't come up in time.
 func startupFails(t *testing.T, ns string) {
-	pod := shellPod("p", "[ -e /work/n ] && touch /started; touch /work/n; exec sleep 100000")
+	pod := shellPod("p", "[ -e /scratch/n ] && touch /started; touch /scratch/n; exec sleep 100000")
 	pod.Spec.Containers[0].StartupProbe = &corev1.Probe{
 		ProbeHandler:  corev1.ProbeHandler{Exec: &corev1.ExecAction{Command: []string{"sh", "-c", "[ -e /started ] || { echo too early; exit 1; }"}}},
 		PeriodSeconds: 1, FailureThreshold: 2, TimeoutSeconds: 10,
 	}
 	begun := time.Now()
-	pod = create(t, client, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	pod = create(t, client, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 	equal(t, "restarts", statusOf(pod, "main").RestartCount, 1)
 	if took := time.Since(begun); took < time.Second {
 		t.Errorf("two failures a second apart took %s", took)

@@ -33,12 +33,12 @@ func restartPolicies(t *testing.T, ns string) {
 		{"never-0", "exit 0", corev1.RestartPolicyNever, corev1.PodSucceeded, 0, 0, "Completed"},
 		{"never-5", "exit 5", corev1.RestartPolicyNever, corev1.PodFailed, 0, 5, "Error"},
 		{"on-failure-0", "exit 0", corev1.RestartPolicyOnFailure, corev1.PodSucceeded, 0, 0, "Completed"},
-		{"on-failure-255", "[ -e /work/n ] || { touch /work/n; exit 255; }", corev1.RestartPolicyOnFailure, corev1.PodSucceeded, 1, 0, "Completed"},
+		{"on-failure-255", "[ -e /scratch/n ] || { touch /scratch/n; exit 255; }", corev1.RestartPolicyOnFailure, corev1.PodSucceeded, 1, 0, "Completed"},
 		{"signalled", "sh -c 'kill -SEGV $$$$'; exit $?", corev1.RestartPolicyNever, corev1.PodFailed, 0, 139, "Error"},
 	} {
 		pod := shellPod(c.name, c.script)
 		pod.Spec.RestartPolicy = c.policy
-		pod, _ = once(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+		pod, _ = once(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 		s := statusOf(pod, "main")
 		equal(t, c.name+": phase", pod.Status.Phase, c.phase)
 		equal(t, c.name+": restarts", s.RestartCount, c.restarts)
@@ -48,7 +48,7 @@ func restartPolicies(t *testing.T, ns string) {
 		equal(t, c.name+": condition Ready", conditionOf(pod, corev1.PodReady).Status, corev1.ConditionFalse)
 	}
 	// Always starts again what succeeded, too.
-	post(t, ns, emptyDir(shellPod("always", "[ -e /work/n ] && exec sleep 100000; touch /work/n; exit 0"), "/work", corev1.EmptyDirVolumeSource{}))
+	post(t, ns, emptyDir(shellPod("always", "[ -e /scratch/n ] && exec sleep 100000; touch /scratch/n; exit 0"), "/scratch", corev1.EmptyDirVolumeSource{}))
 	pod := await(t, client, ns, "always", "restarted", restarted("main", 1))
 	if last := statusOf(pod, "main").LastTerminationState.Terminated; last == nil || last.ExitCode != 0 || last.Reason != "Completed" {
 		t.Errorf("always: last state %+v, not Completed", last)
@@ -57,8 +57,8 @@ func restartPolicies(t *testing.T, ns string) {
 
 // crashLoop follows a container that fails again and again through its first back-off.
 func crashLoop(t *testing.T, ns string) {
-	pod := shellPod("p", `n=$(cat /work/runs 2>/dev/null | wc -l); echo run $n; echo >> /work/runs; exit 3`)
-	made := post(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	pod := shellPod("p", `n=$(cat /scratch/runs 2>/dev/null | wc -l); echo run $n; echo >> /scratch/runs; exit 3`)
+	made := post(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 
 	pod = await(t, client, ns, "p", "backing off", waits("main", "CrashLoopBackOff"))
 	s := statusOf(pod, "main")
@@ -139,10 +139,10 @@ func lastWords(t *testing.T, ns string) {
 // outOfMemory lets one container of two take more memory than it may.
 func outOfMemory(t *testing.T, ns string) {
 	pod := shellPod("p", "exec sleep 100000")
-	eater := shell("eater", "[ -e /work/eaten ] && exec sleep 100000; touch /work/eaten; exec dd if=/dev/zero of=/dev/null bs=200M count=1")
+	eater := shell("eater", "[ -e /scratch/eaten ] && exec sleep 100000; touch /scratch/eaten; exec dd if=/dev/zero of=/dev/null bs=200M count=1")
 	eater.Resources.Limits = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("64Mi")}
 	pod.Spec.Containers = append(pod.Spec.Containers, eater)
-	post(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	post(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 	pod = await(t, client, ns, "p", "restarted", restarted("eater", 1))
 	if last := statusOf(pod, "eater").LastTerminationState.Terminated; last == nil || last.Reason != "OOMKilled" || last.ExitCode != 137 {
 		t.Errorf("the last state is %+v, not OOMKilled with 137", last)
@@ -170,8 +170,8 @@ func startError(t *testing.T, ns string) {
 // restartsAlone has two containers of which one fails: the other keeps its process.
 func restartsAlone(t *testing.T, ns string) {
 	pod := shellPod("p", "exec sleep 100000")
-	pod.Spec.Containers = append(pod.Spec.Containers, shell("fails", "[ -e /work/n ] && exec sleep 100000; touch /work/n; exit 1"))
-	post(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	pod.Spec.Containers = append(pod.Spec.Containers, shell("fails", "[ -e /scratch/n ] && exec sleep 100000; touch /scratch/n; exit 1"))
+	post(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 	pod = await(t, client, ns, "p", "restarted and ready", func(p *corev1.Pod) bool { return restarted("fails", 1)(p) && ready(p) })
 	before := statusOf(pod, "main")
 	equal(t, "restarts of the other", before.RestartCount, 0)

@@ -105,9 +105,9 @@ func nonRoot(t *testing.T, ns string) {
 }
 
 func readOnlyRoot(t *testing.T, ns string) {
-	pod := shellPod("p", `for f in /x /etc/x /tmp/x /bin/x; do echo x > $f; done 2>&1; echo x > /work/x && cat /work/x; echo x > /dev/termination-log && echo told; echo x > /dev/null && echo dev`)
+	pod := shellPod("p", `for f in /x /etc/x /tmp/x /bin/x; do echo x > $f; done 2>&1; echo x > /scratch/x && cat /scratch/x; echo x > /dev/termination-log && echo told; echo x > /dev/null && echo dev`)
 	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{ReadOnlyRootFilesystem: new(true)}
-	out := succeed(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{}))
+	out := succeed(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
 	equal(t, "refused writes", strings.Count(out, "Read-only file system"), 4)
 	mustMatch(t, out, `x\ntold\ndev\n$`)
 }

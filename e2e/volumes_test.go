@@ -40,10 +40,10 @@ func awaitInside(t *testing.T, ns, pod, script string) time.Duration {
 
 // emptyDirOnDisk outlives a container, and everybody may write to it.
 func emptyDirOnDisk(t *testing.T, ns string) {
-	pod := shellPod("p", `id -u; stat -c %a /work; [ -e /work/n ] || { echo kept > /work/n; exit 1; }; cat /work/n; grep ' /work ' /proc/mounts | cut -d' ' -f3`)
+	pod := shellPod("p", `id -u; stat -c %a /scratch; [ -e /scratch/n ] || { echo kept > /scratch/n; exit 1; }; cat /scratch/n; grep ' /scratch ' /proc/mounts | cut -d' ' -f3`)
 	pod.Spec.RestartPolicy = corev1.RestartPolicyOnFailure
 	pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{RunAsUser: new(int64(1000))}
-	pod = emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{})
+	pod = emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{})
 	made, out := once(t, ns, pod)
 	equal(t, "phase", made.Status.Phase, corev1.PodSucceeded)
 	if strings.Contains(out, "tmpfs") {
@@ -54,22 +54,22 @@ func emptyDirOnDisk(t *testing.T, ns string) {
 
 // emptyDirEvicted writes more to a volume than its limit.
 func emptyDirEvicted(t *testing.T, ns string) {
-	pod := shellPod("p", "dd if=/dev/zero of=/work/big bs=1M count=5; exec sleep 100000")
-	post(t, ns, emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(1<<20, resource.BinarySI)}))
+	pod := shellPod("p", "dd if=/dev/zero of=/scratch/big bs=1M count=5; exec sleep 100000")
+	post(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{SizeLimit: resource.NewQuantity(1<<20, resource.BinarySI)}))
 	pod = await(t, client, ns, "p", "at its end", ended)
 	equal(t, "phase", pod.Status.Phase, corev1.PodFailed)
 	equal(t, "reason", pod.Status.Reason, "Evicted")
-	equal(t, "message", strings.TrimSpace(pod.Status.Message), `Usage of EmptyDir volume "work" exceeds the limit "1Mi".`)
+	equal(t, "message", strings.TrimSpace(pod.Status.Message), `Usage of EmptyDir volume "scratch" exceeds the limit "1Mi".`)
 	equal(t, "condition DisruptionTarget", conditionOf(pod, corev1.DisruptionTarget).Status, corev1.ConditionTrue)
 	awaitEvent(t, ns, "p", "^Evicted: ")
 }
 
 // emptyDirInMemory holds as much as its limit and no more.
 func emptyDirInMemory(t *testing.T, ns string) {
-	pod := shellPod("p", `dd if=/dev/zero of=/work/fits bs=512k count=1 2>/dev/null && echo fits
-dd if=/dev/zero of=/work/big bs=1M count=3 2>&1 | grep -o 'No space left on device'
-stat -c %s /work/fits; df -k /work | tail -1 | awk '{print $2}'; grep ' /work ' /proc/mounts | cut -d' ' -f3`)
-	pod = emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: resource.NewQuantity(1<<20, resource.BinarySI)})
+	pod := shellPod("p", `dd if=/dev/zero of=/scratch/fits bs=512k count=1 2>/dev/null && echo fits
+dd if=/dev/zero of=/scratch/big bs=1M count=3 2>&1 | grep -o 'No space left on device'
+stat -c %s /scratch/fits; df -k /scratch | tail -1 | awk '{print $2}'; grep ' /scratch ' /proc/mounts | cut -d' ' -f3`)
+	pod = emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory, SizeLimit: resource.NewQuantity(1<<20, resource.BinarySI)})
 	equal(t, "output", succeed(t, ns, pod), "fits\nNo space left on device\n524288\n1024\ntmpfs\n")
 }
 
@@ -188,20 +188,20 @@ func subPaths(t *testing.T, ns string) {
 	pod := shellPod("p", `exec 2>&1; cat /etc/app/a.conf; echo; ls /etc/app; echo mine > /data/file; cat /whole/p/data/file; echo no > /read-only/x; ls /whole /etc/passwd`)
 	pod.Spec.Volumes = []corev1.Volume{
 		{Name: "conf", VolumeSource: corev1.VolumeSource{ConfigMap: configMapSource("settings")}},
-		{Name: "work", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+		{Name: "scratch", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
 	}
 	c := &pod.Spec.Containers[0]
 	c.Env = []corev1.EnvVar{fieldEnv("POD", "metadata.name")}
 	c.VolumeMounts = []corev1.VolumeMount{
 		{Name: "conf", MountPath: "/etc/app/a.conf", SubPath: "a.conf"},
-		{Name: "work", MountPath: "/data", SubPathExpr: "$(POD)/data"},
-		{Name: "work", MountPath: "/read-only", SubPath: "other", ReadOnly: true},
-		{Name: "work", MountPath: "/whole"},
+		{Name: "scratch", MountPath: "/data", SubPathExpr: "$(POD)/data"},
+		{Name: "scratch", MountPath: "/read-only", SubPath: "other", ReadOnly: true},
+		{Name: "scratch", MountPath: "/whole"},
 	}
 	equal(t, "output", succeed(t, ns, pod), "one\na.conf\nmine\nsh: can't create /read-only/x: Read-only file system\n/etc/passwd\n\n/whole:\nother\np\n")
 	// One that leads out of its volume is refused when it is asked for.
 	pod = shellPod("escape", "true")
-	pod = emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{})
+	pod = emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{})
 	pod.Spec.Containers[0].VolumeMounts[0].SubPath = "../.."
 	if _, err := client.CoreV1().Pods(ns).Create(t.Context(), pod, metav1.CreateOptions{}); err == nil || !contains(err.Error(), "subPath") {
 		t.Errorf("a subPath out of its volume answers %v", err)
@@ -211,9 +211,9 @@ func subPaths(t *testing.T, ns string) {
 // fsGroupVolumes gives volumes to a group that the pod's processes are in.
 func fsGroupVolumes(t *testing.T, ns string) {
 	secret(t, ns, "login", map[string]string{"user": "ann"})
-	pod := shellPod("p", `id -G; for d in /work /memory; do touch $d/file; stat -c '%g %a' $d; stat -c %g $d/file; done; cat /login/user; echo; stat -Lc '%g %a' /login/user`)
+	pod := shellPod("p", `id -G; for d in /scratch /memory; do touch $d/file; stat -c '%g %a' $d; stat -c %g $d/file; done; cat /login/user; echo; stat -Lc '%g %a' /login/user`)
 	pod.Spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: new(int64(1234)), RunAsGroup: new(int64(1234)), FSGroup: new(int64(4321))}
-	emptyDir(pod, "/work", corev1.EmptyDirVolumeSource{})
+	emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{})
 	emptyDir(pod, "/memory", corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory})
 	withVolume(pod, "/login", corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "login", DefaultMode: new(int32(0o400))}})
 	equal(t, "output", succeed(t, ns, pod), "1234 4321\n4321 2777\n4321\n4321 2777\n4321\nann\n4321 440\n")

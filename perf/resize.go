@@ -22,15 +22,11 @@ func resizeCommand(s *setting) *cobra.Command {
 			inKernel := &series{name: "PATCH → CPU and memory in the kernel's files"}
 			answered := &series{name: "PATCH → 200, durable and admitted"}
 			inStatus := &series{name: "PATCH → a watch shows it in the status"}
-			for range s.rounds {
-				inKernel.begin()
-				answered.begin()
-				inStatus.begin()
-				if err := s.withSystem(cmd.Context(), func(y *system) error {
-					return y.resizeMany(cmd.Context(), resizes, inKernel, answered, inStatus)
-				}); err != nil {
-					return err
-				}
+			err := s.measure(cmd.Context(), func(y *system) error {
+				return y.resizeMany(cmd.Context(), resizes, inKernel, answered, inStatus)
+			}, inKernel, answered, inStatus)
+			if err != nil {
+				return err
 			}
 			return s.publish("resize", resizes, map[string]string{"pods": "1, idle", "sizes": "250m 128Mi and 2 CPU 256Mi in turn", "etcd": "embedded, fsync on"}, nil, inKernel, answered, inStatus)
 		},

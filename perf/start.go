@@ -21,20 +21,16 @@ func startCommand(s *setting) *cobra.Command {
 			answered := &series{name: "POST → 201, durable and placed"}
 			process := &series{name: "POST → the container's process runs"}
 			running := &series{name: "POST → a watch says Running"}
-			for range s.rounds {
-				answered.begin()
-				process.begin()
-				running.begin()
-				if err := s.withSystem(cmd.Context(), func(y *system) error {
-					for i := range pods {
-						if err := y.startOne(cmd.Context(), fmt.Sprintf("p%d", i), answered, process, running); err != nil {
-							return err
-						}
+			err := s.measure(cmd.Context(), func(y *system) error {
+				for i := range pods {
+					if err := y.startOne(cmd.Context(), fmt.Sprintf("p%d", i), answered, process, running); err != nil {
+						return err
 					}
-					return nil
-				}); err != nil {
-					return err
 				}
+				return nil
+			}, answered, process, running)
+			if err != nil {
+				return err
 			}
 			return s.publish("start", pods, map[string]string{"pods": "one at a time, image present", "etcd": "embedded, fsync on"}, nil, answered, process, running)
 		},

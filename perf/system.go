@@ -31,6 +31,19 @@ const (
 	program = "/httpserver"
 )
 
+// measure runs the rounds of series, each on a system of its own.
+func (s *setting) measure(ctx context.Context, round func(*system) error, all ...*series) error {
+	for range s.rounds {
+		for _, one := range all {
+			one.begin()
+		}
+		if err := s.withSystem(ctx, round); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // withSystem runs one round.
 func (s *setting) withSystem(ctx context.Context, round func(*system) error) (err error) {
 	dir, err := os.MkdirTemp("", "swell-perf-")
