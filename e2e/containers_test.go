@@ -109,11 +109,11 @@ func sidecarRestart(t *testing.T, ns string) {
 
 // sharedPod has two containers that meet on loopback and in a volume, and nowhere else.
 func sharedPod(t *testing.T, ns string) {
-	pod := shellPod("p", `until wget -qO- http://127.0.0.1:8080/page; do sleep 0.2; done; hostname; ls /server-only 2>&1; ps | grep -c '[h]ttpd'; touch /scratch/done`)
+	pod := shellPod("p", `until wget -qO- http://127.0.0.1:8080/page; do sleep 0.2; done; hostname; ls /server-only 2>&1; ps | grep -c '[h]ttpd'; cat /dev/shm/note; [ $(readlink /proc/self/ns/ipc) = $(cat /scratch/ipc) ] && echo one IPC namespace; touch /scratch/done`)
 	pod.Spec.Containers = append(pod.Spec.Containers,
-		shell("server", `mkdir /server-only; echo from the volume > /scratch/page; httpd -p 8080 -h /scratch; until [ -e /scratch/done ]; do sleep 0.1; done; hostname`))
+		shell("server", `mkdir /server-only; echo from shared memory > /dev/shm/note; readlink /proc/self/ns/ipc > /scratch/ipc; echo from the volume > /scratch/page; httpd -p 8080 -h /scratch; until [ -e /scratch/done ]; do sleep 0.1; done; hostname`))
 	pod.Spec.RestartPolicy = corev1.RestartPolicyNever
 	out := succeed(t, ns, emptyDir(pod, "/scratch", corev1.EmptyDirVolumeSource{}))
-	mustMatch(t, out, `(?m)^from the volume\np\nls: /server-only: No such file or directory\n0\n$`)
+	mustMatch(t, out, `(?m)^from the volume\np\nls: /server-only: No such file or directory\n0\nfrom shared memory\none IPC namespace\n$`)
 	equal(t, "the other one's hostname", logOf(t, ns, "p", "server"), "p\n")
 }

@@ -91,7 +91,7 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 	if err := writeHostFiles(h.dir, a.Pod, attached.IP, h.cfg); err != nil {
 		return fail("FailedCreatePodSandBox", err)
 	}
-	out.Sandbox = sandbox{IP: attached.IP, NetNS: attached.NetNS, Volumes: volumes}
+	out.Sandbox = sandbox{IP: attached.IP, NetNS: attached.NetNS, IPCNS: attached.IPCNS, Volumes: volumes}
 	return out
 }
 

@@ -125,6 +125,7 @@ type observed struct {
 type sandbox struct {
 	IP      string
 	NetNS   string
+	IPCNS   string
 	Volumes map[string]string // host path per volume
 }
 

@@ -40,6 +40,7 @@ type Container struct {
 
 	Mounts     []Mount
 	NetNS      string // path of the pod's network namespace
+	IPCNS      string // path of the pod's IPC namespace; empty: one of the container's own
 	Hostname   string
 	CgroupPath string // absolute in the hierarchy: /<parent>/pod<UID>/<name>; made by the runtime, limits set at creation
 	Resources  corev1.ResourceRequirements
@@ -190,13 +191,19 @@ type PodNetwork struct {
 // Attachment is a pod's network.
 type Attachment struct {
 	NetNS string // path to enter it by
+	IPCNS string // of the pod's IPC namespace, if it has one
 	IP    string
 }
+
+// SharedMemory is the name under which Volumes answers what containers of a pod share at /dev/shm. No volume
+// of a pod can have it.
+const SharedMemory = ".shm"
 
 // Volumes makes a pod's volumes on the host.
 type Volumes interface {
 	// Prepare makes every volume of the pod, or brings it up to date (config maps, secrets and
-	// downward API change atomically), and answers a host path per volume.
+	// downward API change atomically), and answers a host path per volume. For a pod of several containers
+	// it makes SharedMemory too, where the host has such a thing.
 	Prepare(ctx context.Context, a Assignment, podIP string) (map[string]string, error)
 	// Usage answers emptyDir volumes that are over their size limit, as "volume: used > limit".
 	Usage(ctx context.Context, podUID string) (over []string, err error)

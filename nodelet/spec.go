@@ -73,7 +73,7 @@ func (b *builder) container(ctx context.Context, act actRun) (Container, error) 
 		ID: ContainerID(uid, c.Name, act.Attempt), Name: c.Name, PodUID: uid, PodName: pod.Name, Namespace: pod.Namespace, Attempt: act.Attempt,
 		Image: act.Image, Command: expand(c.Command), Args: expand(c.Args), WorkingDir: c.WorkingDir,
 		Env:    append([]string{"HOSTNAME=" + name}, vars.list()...),
-		Mounts: mounts, NetNS: act.Sandbox.NetNS, Hostname: name,
+		Mounts: mounts, NetNS: act.Sandbox.NetNS, IPCNS: act.Sandbox.IPCNS, Hostname: name,
 		CgroupPath: b.cfg.Cgroups.ContainerPath(uid, c.Name), Resources: act.Resources,
 		OOMScore: oomScore(qosClass(pod), act.Resources.Requests.Memory().Value(), b.cfg.MemoryCapacity),
 		PodPID:   isTrue(pod.Spec.ShareProcessNamespace),
@@ -117,10 +117,16 @@ func (b *builder) mounts(ctx context.Context, act actRun, vars *vars) ([]Mount, 
 		}
 		out = append(out, Mount{Source: source, Destination: vm.MountPath, ReadOnly: vm.ReadOnly || b.readOnly(vm.Name)})
 	}
-	for file, path := range map[string]string{fileHosts: "/etc/hosts", fileHostname: "/etc/hostname", fileResolv: "/etc/resolv.conf"} {
+	unlessGiven := func(source, path string) {
 		if !slices.ContainsFunc(out, func(m Mount) bool { return filepath.Clean(m.Destination) == path }) {
-			out = append(out, Mount{Source: filepath.Join(b.dir, file), Destination: path})
+			out = append(out, Mount{Source: source, Destination: path})
 		}
+	}
+	for file, path := range map[string]string{fileHosts: "/etc/hosts", fileHostname: "/etc/hostname", fileResolv: "/etc/resolv.conf"} {
+		unlessGiven(filepath.Join(b.dir, file), path)
+	}
+	if shared, ok := act.Sandbox.Volumes[SharedMemory]; ok {
+		unlessGiven(shared, "/dev/shm")
 	}
 	slices.SortStableFunc(out, func(a, b Mount) int { return strings.Compare(a.Destination, b.Destination) })
 	return out, nil

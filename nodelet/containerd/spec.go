@@ -52,7 +52,7 @@ func buildSpec(ctx context.Context, c nodelet.Container, image ocispec.ImageConf
 		return nil, fmt.Errorf("shared process namespace: %w", nodelet.ErrUnsupported)
 	}
 	s.Linux.Namespaces = []specs.LinuxNamespace{
-		{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace}, {Type: specs.UTSNamespace},
+		{Type: specs.MountNamespace}, {Type: specs.PIDNamespace}, {Type: specs.IPCNamespace, Path: c.IPCNS}, {Type: specs.UTSNamespace},
 	}
 	if c.NetNS != "" {
 		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: c.NetNS})

@@ -247,6 +247,7 @@ func TestWhatALossOfPowerLeaves(t *testing.T) {
 		kept, lost := attach(t, n, "kept"), attach(t, n, "lost")
 		for _, a := range []nodelet.Attachment{kept, lost} {
 			must(t, removeNamespace(a.NetNS))
+			must(t, removeNamespace(a.IPCNS))
 		}
 		must(t, removeBridge(n.bridge))
 		must(t, os.Truncate(filepath.Join(n.podDir(), "lost.json"), 0))

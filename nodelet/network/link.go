@@ -109,22 +109,30 @@ func isNamespace(path string) bool {
 	return unix.Statfs(path, &st) == nil && st.Type == nsfsMagic
 }
 
-// newNamespace makes a network namespace and mounts it at a path, where it outlives this process.
-func newNamespace(path string) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
-	if err != nil {
-		return err
+// newNamespaces makes a pod's network and IPC namespaces and mounts them at paths, where they outlive this
+// process. The network's comes last: where that is, the other one is too.
+func newNamespaces(network, ipc string) error {
+	for _, path := range []string{network, ipc} {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		f.Close()
 	}
-	f.Close()
 	made := make(chan error, 1)
 	go func() {
 		// The thread is in another namespace afterwards: it isn't unlocked, so it ends with the goroutine.
 		runtime.LockOSThread()
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		if err := unix.Unshare(unix.CLONE_NEWNET | unix.CLONE_NEWIPC); err != nil {
 			made <- err
 			return
 		}
-		made <- unix.Mount(fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()), path, "", unix.MS_BIND, "")
+		own := fmt.Sprintf("/proc/self/task/%d/ns/", unix.Gettid())
+		if err := unix.Mount(own+"ipc", ipc, "", unix.MS_BIND, ""); err != nil {
+			made <- err
+			return
+		}
+		made <- unix.Mount(own+"net", network, "", unix.MS_BIND, "")
 	}()
 	return <-made
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -144,7 +145,7 @@ func (n *Network) Attach(ctx context.Context, p nodelet.PodNetwork) (nodelet.Att
 		if whole, err := n.whole(p.PodUID, path); err != nil {
 			return nodelet.Attachment{}, n.explain("pod "+p.PodUID, err)
 		} else if whole {
-			return nodelet.Attachment{NetNS: path, IP: l.IP.String()}, nil
+			return n.attachment(p.PodUID, l), nil
 		}
 	} else {
 		for _, port := range p.Ports {
@@ -172,7 +173,7 @@ func (n *Network) Attach(ctx context.Context, p nodelet.PodNetwork) (nodelet.Att
 			return nodelet.Attachment{}, errors.Join(err, n.detach(p.PodUID))
 		}
 	}
-	return nodelet.Attachment{NetNS: path, IP: l.IP.String()}, nil
+	return n.attachment(p.PodUID, l), nil
 }
 
 // whole reports whether a namespace has its route, which is the last thing that build gives it. An error
@@ -210,7 +211,10 @@ func (n *Network) build(ctx context.Context, uid, path string, l lease) error {
 		return n.explain("pod "+uid, err)
 	}
 	if !isNamespace(path) {
-		if err := newNamespace(path); err != nil {
+		if err := removeNamespace(n.ipcPath(uid)); err != nil { // of an interrupted attempt
+			return n.explain("IPC namespace of pod "+uid, err)
+		}
+		if err := newNamespaces(path, n.ipcPath(uid)); err != nil {
 			return n.explain("namespace of pod "+uid, err)
 		}
 	}
@@ -289,6 +293,9 @@ func (n *Network) detach(uid string) error {
 	if err := removeNamespace(n.nsPath(uid)); err != nil {
 		return n.explain("namespace of pod "+uid, err)
 	}
+	if err := removeNamespace(n.ipcPath(uid)); err != nil {
+		return n.explain("IPC namespace of pod "+uid, err)
+	}
 	l, known := n.pods[uid]
 	if !known {
 		return nil
@@ -316,7 +323,7 @@ func (n *Network) List(context.Context) ([]string, error) {
 		return nil, fmt.Errorf("network: %w", err)
 	}
 	for _, m := range mounts { // namespaces whose lease was lost
-		uids[m.Name()] = true
+		uids[strings.TrimSuffix(m.Name(), ipcSuffix)] = true
 	}
 	return slices.Sorted(maps.Keys(uids)), nil
 }
@@ -338,6 +345,7 @@ func (n *Network) RemoveAll(ctx context.Context) error {
 	for _, uid := range uids {
 		failed("veth of pod "+uid, removeLink(vethName(uid)))
 		failed("namespace of pod "+uid, removeNamespace(n.nsPath(uid)))
+		failed("IPC namespace of pod "+uid, removeNamespace(n.ipcPath(uid)))
 	}
 	failed("bridge "+n.bridge, removeBridge(n.bridge))
 	errs = append(errs, n.removeTable(), n.restoreSysctls())
@@ -349,3 +357,17 @@ func (n *Network) RemoveAll(ctx context.Context) error {
 }
 
 func (n *Network) nsPath(uid string) string { return filepath.Join(n.cfg.RunDir, uid) }
+
+// ipcSuffix tells a pod's IPC namespace from its network's. The containers of a pod share both, and both
+// live as long as the pod.
+const ipcSuffix = ".ipc"
+
+func (n *Network) ipcPath(uid string) string { return n.nsPath(uid) + ipcSuffix }
+
+func (n *Network) attachment(uid string, l lease) nodelet.Attachment {
+	a := nodelet.Attachment{NetNS: n.nsPath(uid), IP: l.IP.String()}
+	if path := n.ipcPath(uid); isNamespace(path) { // a pod of an earlier version has none
+		a.IPCNS = path
+	}
+	return a
+}

@@ -123,8 +123,11 @@ func ask(addr string) (string, error) {
 func world(t *testing.T, dir string) (path, addr string) {
 	t.Helper()
 	path = filepath.Join(dir, "world")
-	must(t, newNamespace(path))
-	t.Cleanup(func() { must(t, removeNamespace(path)) })
+	must(t, newNamespaces(path, path+ipcSuffix))
+	t.Cleanup(func() {
+		must(t, removeNamespace(path))
+		must(t, removeNamespace(path+ipcSuffix))
+	})
 	ns, err := netns.GetFromPath(path)
 	must(t, err)
 	defer ns.Close()

@@ -111,10 +111,37 @@ func (m *Manager) Prepare(ctx context.Context, a nodelet.Assignment, _ string) (
 		}
 		out[v.Name] = dir
 	}
+	if len(a.Pod.Spec.Containers)+len(a.Pod.Spec.InitContainers) > 1 {
+		dir := m.volumeDir(uid, nodelet.SharedMemory)
+		if err := sharedMemory(dir); err != nil {
+			return nil, fmt.Errorf("shared memory of pod %s: %w", uid, err)
+		}
+		out[nodelet.SharedMemory] = dir
+	}
 	m.mu.Lock()
 	m.limits[uid] = limits
 	m.mu.Unlock()
 	return out, nil
+}
+
+// sharedBytes is what containerd gives a container's /dev/shm, and Kubernetes' pods have together.
+const sharedBytes = 64 << 20
+
+// sharedMemory makes what the containers of a pod share at /dev/shm.
+func sharedMemory(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	mounted, err := isMount(dir)
+	if err != nil {
+		return err
+	}
+	if !mounted {
+		if err := mountTmpfs(dir, sharedBytes); err != nil {
+			return err
+		}
+	}
+	return os.Chmod(dir, 0o777|fs.ModeSticky)
 }
 
 // setUpError reads as a kubelet's.

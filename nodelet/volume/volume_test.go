@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -275,6 +276,40 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("got %v, want %s", err, c.want)
 			}
 		})
+	}
+}
+
+// TestSharedMemory is there for pods of several containers, keeps what is in it, and goes with the pod.
+func TestSharedMemory(t *testing.T) {
+	m := newManager(t)
+	a := assignment()
+	if got := prepare(t, m, a); len(got) != 0 {
+		t.Errorf("a pod of one container got %v", got)
+	}
+	a.Pod.Spec.Containers = []corev1.Container{{Name: "a"}, {Name: "b"}}
+	dir := prepare(t, m, a)[nodelet.SharedMemory]
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o777 || info.Mode()&os.ModeSticky == 0 {
+		t.Fatalf("shared memory: %v, %v", info, err)
+	}
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil || fs.Type != unix.TMPFS_MAGIC || fs.Blocks*uint64(fs.Bsize) != sharedBytes {
+		t.Errorf("it is %+v, %v", fs, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "f"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if again := prepare(t, m, a)[nodelet.SharedMemory]; again != dir {
+		t.Errorf("it moved to %s", again)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "f")); err != nil {
+		t.Errorf("it was emptied: %v", err)
+	}
+	if err := m.Remove(context.Background(), uid); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("it outlives its pod: %v", err)
 	}
 }
 
