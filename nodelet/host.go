@@ -71,6 +71,9 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 		return fail("FailedPodRecord", err)
 	}
 	seg, err := segment(a.Pod, h.cfg.NodeName, act.Resources)
+	if err == nil && act.Fresh {
+		err = h.meter.void(h.uid)
+	}
 	if err == nil {
 		err = h.meter.set(seg)
 	}

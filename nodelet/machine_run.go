@@ -26,7 +26,17 @@ func (m *machine) decideSetUp() {
 	if sizes == nil {
 		sizes = m.allocated
 	}
-	m.emit(actSetUp{Resources: sizes, Version: version})
+	m.emit(actSetUp{Resources: sizes, Version: version, Fresh: m.fresh()})
+}
+
+// fresh reports that no container of the pod has ever run.
+func (m *machine) fresh() bool {
+	for _, c := range m.containers {
+		if c.phase != phaseNone || c.last != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (m *machine) setUpDone(in inSetUp) {

@@ -178,6 +178,9 @@ func (s *scenario) step(in input) {
 func describe(a action) string {
 	switch a := a.(type) {
 	case actSetUp:
+		if !a.Fresh {
+			return "setup again"
+		}
 		return "setup"
 	case actPull:
 		return fmt.Sprintf("pull %s %s %s", a.Container, a.Ref, a.Policy)

@@ -2,9 +2,12 @@ package nodelet
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	usagev1 "swell.dev/swell/api/usage/v1"
 )
 
 // TestSegmentCountsSidecars meters what the pod holds at once, at its actuated sizes.
@@ -26,5 +29,53 @@ func TestSegmentCountsSidecars(t *testing.T) {
 		if err != nil || seg.CPUMilli != want || seg.MemoryBytes != want<<20 {
 			t.Errorf("main at %dm: metered %dm, %d MiB, %v; want %d", main, seg.CPUMilli, seg.MemoryBytes>>20, err, want)
 		}
+	}
+}
+
+// fakeJournal has one open segment at most, and ends it as the real one does: not before its beginning.
+type fakeJournal struct {
+	Journal
+	open   *usagev1.Segment
+	closed []usagev1.Segment
+	now    time.Time
+}
+
+func (j *fakeJournal) Start(template usagev1.Segment) error {
+	template.Start = j.now
+	j.open = &template
+	return nil
+}
+
+func (j *fakeJournal) Stop(_ string, at time.Time) error {
+	if j.open == nil {
+		return nil
+	}
+	seg := *j.open
+	if seg.End = at; at.Before(seg.Start) {
+		seg.End = seg.Start
+	}
+	j.open, j.closed = nil, append(j.closed, seg)
+	return nil
+}
+
+// TestVoid: what was begun for a container that never started isn't billed, and metering begins anew.
+func TestVoid(t *testing.T) {
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	j := &fakeJournal{now: began, open: &usagev1.Segment{Start: began}} // by a nodelet that was killed then
+	m := &meter{journal: j}
+	j.now = began.Add(10 * time.Second)
+	for range 2 {
+		if err := m.void("uid"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(j.closed) != 1 || !j.closed[0].End.Equal(began) {
+		t.Errorf("closed are %+v", j.closed)
+	}
+	if err := m.set(usagev1.Segment{CPUMilli: 250}); err != nil || j.open != nil {
+		t.Errorf("metered before anything runs: %+v, %v", j.open, err)
+	}
+	if err := m.start(); err != nil || j.open == nil || !j.open.Start.Equal(j.now) {
+		t.Errorf("open is %+v, %v", j.open, err)
 	}
 }

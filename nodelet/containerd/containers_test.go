@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -232,6 +233,28 @@ func TestInterruptedSnapshot(t *testing.T) {
 	}
 	if err := h.Runtime.Create(t.Context(), c); !errors.Is(err, nodelet.ErrAlreadyExists) {
 		t.Errorf("made again: %v", err)
+	}
+}
+
+// TestTaskInTheMaking waits for containerd, which still has the bundle of a request that nobody waits for.
+func TestTaskInTheMaking(t *testing.T) {
+	h := open(t)
+	c := h.Container(t, "sleep", "100000")
+	bundle := filepath.Join(host.child.paths.state(), "io.containerd.runtime.v2.task", "swell", c.ID)
+	if err := os.MkdirAll(bundle, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	given := time.AfterFunc(10*makingEvery, func() {
+		if err := os.Remove(bundle); err != nil {
+			t.Error(err)
+		}
+	})
+	defer given.Stop()
+	if err := h.Runtime.Create(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := h.Runtime.Start(t.Context(), c.ID); err != nil {
+		t.Error(err)
 	}
 }
 

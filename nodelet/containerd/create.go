@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/v2/client"
@@ -160,6 +161,7 @@ func (r *Runtime) newTask(ctx context.Context, container client.Container, logPa
 			"--max-files": {strconv.Itoa(r.cfg.LogMaxFiles)},
 		}.Encode()})
 	}
+	until := time.Now().Add(givenUpWithin)
 	for attempt := 1; ; attempt++ {
 		_, err := container.NewTask(ctx, creator)
 		switch {
@@ -167,9 +169,32 @@ func (r *Runtime) newTask(ctx context.Context, container client.Container, logPa
 			return nil
 		case attempt < shimAttempts && shimGone(err):
 			continue
+		case inTheMaking(err) && time.Now().Before(until) && pause(ctx, makingEvery):
+			attempt-- // it was none
 		default:
 			return fmt.Errorf("%w: %w", nodelet.ErrStart, err)
 		}
+	}
+}
+
+// A task that a nodelet was making when it was killed is given up by containerd, or is made after all.
+const (
+	givenUpWithin = 5 * time.Second
+	makingEvery   = 20 * time.Millisecond
+)
+
+// inTheMaking tells that containerd is still at an earlier request for this task.
+func inTheMaking(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "mkdir ") && strings.Contains(text, "file exists")
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
