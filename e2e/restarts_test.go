@@ -111,7 +111,7 @@ func lastWords(t *testing.T, ns string) {
 		{"user", "printf mine > /dev/termination-log; exit 1", func(c *corev1.Container) {
 			c.SecurityContext = &corev1.SecurityContext{RunAsUser: new(int64(1000))}
 		}, "mine"},
-		{"log", "seq 1 100; echo the end >&2; exit 1", func(c *corev1.Container) {
+		{"log", "{ seq 1 100; echo the end; } >&2; exit 1", func(c *corev1.Container) {
 			c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
 		}, "22\n"},
 		{"log-success", "echo noise", func(c *corev1.Container) {
