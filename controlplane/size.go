@@ -24,7 +24,7 @@ func PodPlacement(pod *corev1.Pod) (PlaceRequest, error) {
 	}, nil
 }
 
-// hostPorts are those of the containers that run side by side, sidecars included.
+// hostPorts are those that the nodelet forwards: of all containers, for as long as the pod is there.
 func hostPorts(spec *corev1.PodSpec) []HostPort {
 	var out []HostPort
 	add := func(c *corev1.Container) {

@@ -71,7 +71,7 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 		return fail("FailedPodRecord", err)
 	}
 	seg, err := segment(a.Pod, h.cfg.NodeName, act.Resources)
-	if err == nil && act.Fresh {
+	if err == nil && act.Void {
 		err = h.meter.void(h.uid)
 	}
 	if err == nil {

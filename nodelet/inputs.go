@@ -136,7 +136,7 @@ type (
 	actSetUp struct {
 		Resources map[string]corev1.ResourceRequirements
 		Version   string
-		Fresh     bool // no container of the pod has ever run
+		Void      bool // a former process may have begun to meter it, and no container has ever run
 	}
 	actPull struct {
 		Container string

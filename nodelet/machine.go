@@ -46,6 +46,7 @@ type machine struct {
 	graceSeen  *int64   // the deletion's grace period that stop knows of
 	stop       *podStop // the pod is being terminated
 	outcome    *outcome // a verdict on the pod that its containers alone don't give
+	found      bool     // a former process knew the pod
 	metered    bool     // the journal has the end
 	metering   bool
 	meterDirty bool // the journal lacks the present size
@@ -93,8 +94,8 @@ const (
 )
 
 // newMachine makes the machine of an assigned pod. cp is what an earlier one left, or nil.
-func newMachine(cfg *Config, bootID string, a Assignment, cp *checkpoint, now time.Time) *machine {
-	m := &machine{nodeName: cfg.NodeName, hostIP: cfg.HostIP, bootID: bootID, startTime: now, now: now}
+func newMachine(cfg *Config, bootID string, a Assignment, found bool, cp *checkpoint, now time.Time) *machine {
+	m := &machine{nodeName: cfg.NodeName, hostIP: cfg.HostIP, bootID: bootID, found: found, startTime: now, now: now}
 	m.assign(a)
 	if cp != nil {
 		m.restore(cp)

@@ -26,7 +26,7 @@ func (m *machine) decideSetUp() {
 	if sizes == nil {
 		sizes = m.allocated
 	}
-	m.emit(actSetUp{Resources: sizes, Version: version, Fresh: m.fresh()})
+	m.emit(actSetUp{Resources: sizes, Version: version, Void: m.found && m.fresh()})
 }
 
 // fresh reports that no container of the pod has ever run.

@@ -112,7 +112,7 @@ func (s *scenario) do(args []string, text string) string {
 	s.out.Reset()
 	switch args[0] {
 	case "pod": // the assigned pod, in YAML
-		s.m = newMachine(s.cfg, s.boot, Assignment{Pod: s.pod(text)}, nil, s.now)
+		s.m = newMachine(s.cfg, s.boot, Assignment{Pod: s.pod(text)}, false, nil, s.now)
 		s.step(inObserved{At: s.now})
 	case "assign": // the pod as it is desired now
 		s.step(inAssign{Assignment{Pod: s.pod(text)}})
@@ -178,8 +178,8 @@ func (s *scenario) step(in input) {
 func describe(a action) string {
 	switch a := a.(type) {
 	case actSetUp:
-		if !a.Fresh {
-			return "setup again"
+		if a.Void {
+			return "setup, what was metered before is void"
 		}
 		return "setup"
 	case actPull:
@@ -377,7 +377,7 @@ func (s *scenario) restart(args []string) {
 		list.Containers = append(list.Containers, observed{ContainerState: r})
 	}
 	s.pending = nil
-	s.m = newMachine(s.cfg, s.boot, s.m.a, cp, s.now)
+	s.m = newMachine(s.cfg, s.boot, s.m.a, true, cp, s.now)
 	s.step(list)
 }
 

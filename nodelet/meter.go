@@ -46,7 +46,7 @@ func (m *meter) start() error {
 }
 
 // void ends, at its beginning, a segment that was begun for a container which then didn't start, because the
-// nodelet was killed in between. Where there is none, as nearly always, nothing is written.
+// nodelet was killed in between.
 func (m *meter) void(podUID string) error {
 	return m.stop(podUID, time.Unix(0, 1)) // long ago, which the journal takes for the beginning
 }

@@ -95,7 +95,7 @@ func (n *Nodelet) Start(ctx context.Context) error {
 	}
 	n.state = stateRunning
 	for uid, rec := range known {
-		n.spawnLocked(rec.assignment, rec.checkpoint, inList{at, byPod[uid]})
+		n.spawnLocked(rec.assignment, true, rec.checkpoint, inList{at, byPod[uid]})
 	}
 	background, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
@@ -112,12 +112,12 @@ func groupByPod(states []ContainerState) map[string][]ContainerState {
 	return out
 }
 
-func (n *Nodelet) spawnLocked(a Assignment, cp *checkpoint, list inList) {
+func (n *Nodelet) spawnLocked(a Assignment, found bool, cp *checkpoint, list inList) {
 	uid := string(a.Pod.UID)
 	ctx, cancel := context.WithCancel(context.Background())
 	w := &worker{
 		uid: uid, cancel: cancel, done: make(chan struct{}), wake: make(chan struct{}, 1),
-		machine: newMachine(&n.cfg, n.bootID, a, cp, time.Now()),
+		machine: newMachine(&n.cfg, n.bootID, a, found, cp, time.Now()),
 		host: &host{cfg: &n.cfg, uid: uid, dir: n.records.podDir(uid), meter: &meter{journal: n.cfg.Journal},
 			saver: newSaver(n.records, uid)},
 		publish: n.publish,
@@ -200,14 +200,15 @@ func (n *Nodelet) assignLocked(a Assignment) {
 		return
 	}
 	list := inList{At: time.Now()}
-	if o := n.orphans[uid]; o != nil {
+	o, found := n.orphans[uid]
+	if found {
 		if o.reaping {
 			return // told to go a moment ago; its end will be reported
 		}
 		list.Containers = o.containers
 		delete(n.orphans, uid)
 	}
-	n.spawnLocked(a, nil, list)
+	n.spawnLocked(a, found, nil, list)
 }
 
 // Remove ends a pod that is no longer desired at all, and removes everything of it.

@@ -18,13 +18,14 @@ import (
 	"strings"
 
 	"swell.dev/swell/controlplane"
+	"swell.dev/swell/internal/pki"
 )
 
 // Groups with rights.
 const (
 	GroupAdmins  = "swell:admins"
 	GroupViewers = "swell:viewers"
-	GroupNodes   = "system:nodes"
+	GroupNodes   = pki.NodeGroup
 	editors      = "swell:editors:" // and a namespace
 
 	groupAuthenticated = "system:authenticated"

@@ -2,13 +2,13 @@ package nodes
 
 import (
 	"context"
-	"crypto/x509"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	nodev1 "swell.dev/swell/api/node/v1"
+	"swell.dev/swell/internal/pki"
 )
 
 // Join gives a node that holds a one-time token a certificate in its own name.
@@ -21,7 +21,7 @@ func (h *Hub) Join(_ context.Context, in *nodev1.JoinRequest) (*nodev1.JoinRespo
 	if _, taken := h.cfg.Store.Get(nodeKey(in.NodeName)); taken {
 		return nil, status.Errorf(codes.AlreadyExists, "node_name: node %s is there already: join under another name, or delete that one first: kubectl delete node %s", in.NodeName, in.NodeName)
 	}
-	if err := checkRequest(in.CsrDer); err != nil { // before the token is spent
+	if err := pki.CheckRequest(in.CsrDer); err != nil { // before the token is spent
 		return nil, status.Errorf(codes.InvalidArgument, "csr_der: %v", err)
 	}
 	if err := h.cfg.Redeem(in.Token); err != nil {
@@ -37,14 +37,6 @@ func (h *Hub) Renew(ctx context.Context, in *nodev1.RenewRequest) (*nodev1.JoinR
 		return nil, err
 	}
 	return h.sign(in.CsrDer, node)
-}
-
-func checkRequest(der []byte) error {
-	csr, err := x509.ParseCertificateRequest(der)
-	if err != nil {
-		return err
-	}
-	return csr.CheckSignature()
 }
 
 func (h *Hub) sign(csr []byte, node string) (*nodev1.JoinResponse, error) {

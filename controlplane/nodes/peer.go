@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"swell.dev/swell/internal/pki"
 )
 
 // peerNode answers the node in whose name the peer's verified certificate was issued.
@@ -25,15 +27,9 @@ func peerNode(ctx context.Context) (string, error) {
 	return nodeOf(info.State.VerifiedChains[0][0])
 }
 
-// The names that Kubernetes gives nodes and their group.
-const (
-	nodePrefix = "system:node:"
-	nodeGroup  = "system:nodes"
-)
-
 func nodeOf(cert *x509.Certificate) (string, error) {
-	name, ok := strings.CutPrefix(cert.Subject.CommonName, nodePrefix)
-	if !ok || name == "" || !slices.Contains(cert.Subject.Organization, nodeGroup) {
+	name, ok := strings.CutPrefix(cert.Subject.CommonName, pki.NodePrefix)
+	if !ok || name == "" || !slices.Contains(cert.Subject.Organization, pki.NodeGroup) {
 		return "", status.Errorf(codes.PermissionDenied, "certificate %q is not a node's", cert.Subject.CommonName)
 	}
 	return name, nil

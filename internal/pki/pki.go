@@ -184,18 +184,32 @@ const (
 	NodeGroup  = "system:nodes"
 )
 
-// SignNode answers a certificate in a node's own name, whatever name the request asks for.
-func (ca *CA) SignNode(csrDER []byte, node string) (certificate, authority []byte, err error) {
+// CheckRequest answers why SignNode would refuse a request.
+func CheckRequest(csrDER []byte) error {
+	_, err := requestedKey(csrDER)
+	return err
+}
+
+func requestedKey(csrDER []byte) (*ecdsa.PublicKey, error) {
 	csr, err := x509.ParseCertificateRequest(csrDER)
 	if err != nil {
-		return nil, nil, fmt.Errorf("certificate request: %w", err)
+		return nil, fmt.Errorf("certificate request: %w", err)
 	}
 	if err := csr.CheckSignature(); err != nil {
-		return nil, nil, fmt.Errorf("certificate request: %w", err)
+		return nil, fmt.Errorf("certificate request: %w", err)
 	}
 	public, ok := csr.PublicKey.(*ecdsa.PublicKey)
 	if !ok || public.Curve != elliptic.P256() {
-		return nil, nil, fmt.Errorf("certificate request: key is %T, want ECDSA P-256", csr.PublicKey)
+		return nil, fmt.Errorf("certificate request: key is %T, want ECDSA P-256", csr.PublicKey)
+	}
+	return public, nil
+}
+
+// SignNode answers a certificate in a node's own name, whatever name the request asks for.
+func (ca *CA) SignNode(csrDER []byte, node string) (certificate, authority []byte, err error) {
+	public, err := requestedKey(csrDER)
+	if err != nil {
+		return nil, nil, err
 	}
 	der, err := ca.issue(&x509.Certificate{
 		Subject:     pkix.Name{CommonName: NodePrefix + node, Organization: []string{NodeGroup}},
