@@ -2,6 +2,8 @@ package nodes
 
 import (
 	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -25,6 +27,20 @@ func request(t *testing.T, name string) ([]byte, *ecdsa.PrivateKey) {
 		t.Fatal(err)
 	}
 	return csr, key
+}
+
+// otherKey is a request with a key that no node has.
+func otherKey(t *testing.T) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return csr
 }
 
 func pair(t *testing.T, res *nodev1.JoinResponse, key *ecdsa.PrivateKey) *tls.Certificate {
@@ -58,6 +74,7 @@ func TestJoin(t *testing.T) {
 		{"no name", &nodev1.JoinRequest{Token: "good", CsrDer: csr}, codes.InvalidArgument, "node_name"},
 		{"a name that is taken", &nodev1.JoinRequest{NodeName: "there", Token: "good", CsrDer: csr}, codes.AlreadyExists, "node there is there already"},
 		{"a request that is none, which spends no token", &nodev1.JoinRequest{NodeName: "a", Token: "good", CsrDer: []byte("x")}, codes.InvalidArgument, "csr_der"},
+		{"a key of another kind, which spends no token", &nodev1.JoinRequest{NodeName: "a", Token: "good", CsrDer: otherKey(t)}, codes.InvalidArgument, "P-256"},
 		{"a name that can't be one", &nodev1.JoinRequest{NodeName: "system:node:a", Token: "good", CsrDer: csr}, codes.InvalidArgument, "node_name"},
 	} {
 		_, err := client.Join(t.Context(), c.in)
