@@ -23,6 +23,59 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// SlotDepth is how far a slot is made ready ahead of its pod. Each depth includes those before it.
+type SlotDepth int32
+
+const (
+	SlotDepth_SLOT_DEPTH_UNSPECIFIED SlotDepth = 0 // no slot: a pod
+	SlotDepth_SLOT_DEPTH_CAPACITY    SlotDepth = 1 // room is held; nothing is on the host
+	SlotDepth_SLOT_DEPTH_SANDBOX     SlotDepth = 2 // image unpacked, network namespace, cgroup and volumes made
+	SlotDepth_SLOT_DEPTH_CONTAINER   SlotDepth = 3 // the first container is created and waits at its start
+)
+
+// Enum value maps for SlotDepth.
+var (
+	SlotDepth_name = map[int32]string{
+		0: "SLOT_DEPTH_UNSPECIFIED",
+		1: "SLOT_DEPTH_CAPACITY",
+		2: "SLOT_DEPTH_SANDBOX",
+		3: "SLOT_DEPTH_CONTAINER",
+	}
+	SlotDepth_value = map[string]int32{
+		"SLOT_DEPTH_UNSPECIFIED": 0,
+		"SLOT_DEPTH_CAPACITY":    1,
+		"SLOT_DEPTH_SANDBOX":     2,
+		"SLOT_DEPTH_CONTAINER":   3,
+	}
+)
+
+func (x SlotDepth) Enum() *SlotDepth {
+	p := new(SlotDepth)
+	*p = x
+	return p
+}
+
+func (x SlotDepth) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SlotDepth) Descriptor() protoreflect.EnumDescriptor {
+	return file_api_node_v1_node_proto_enumTypes[0].Descriptor()
+}
+
+func (SlotDepth) Type() protoreflect.EnumType {
+	return &file_api_node_v1_node_proto_enumTypes[0]
+}
+
+func (x SlotDepth) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SlotDepth.Descriptor instead.
+func (SlotDepth) EnumDescriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{0}
+}
+
 type JoinRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeName      string                 `protobuf:"bytes,1,opt,name=node_name,json=nodeName,proto3" json:"node_name,omitempty"`
@@ -187,6 +240,7 @@ type FromNode struct {
 	//	*FromNode_Reports
 	//	*FromNode_Segments
 	//	*FromNode_Heartbeat
+	//	*FromNode_Slots
 	Message       isFromNode_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -265,6 +319,15 @@ func (x *FromNode) GetHeartbeat() *Heartbeat {
 	return nil
 }
 
+func (x *FromNode) GetSlots() *SlotReports {
+	if x != nil {
+		if x, ok := x.Message.(*FromNode_Slots); ok {
+			return x.Slots
+		}
+	}
+	return nil
+}
+
 type isFromNode_Message interface {
 	isFromNode_Message()
 }
@@ -285,6 +348,10 @@ type FromNode_Heartbeat struct {
 	Heartbeat *Heartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
 }
 
+type FromNode_Slots struct {
+	Slots *SlotReports `protobuf:"bytes,5,opt,name=slots,proto3,oneof"`
+}
+
 func (*FromNode_Hello) isFromNode_Message() {}
 
 func (*FromNode_Reports) isFromNode_Message() {}
@@ -292,6 +359,8 @@ func (*FromNode_Reports) isFromNode_Message() {}
 func (*FromNode_Segments) isFromNode_Message() {}
 
 func (*FromNode_Heartbeat) isFromNode_Message() {}
+
+func (*FromNode_Slots) isFromNode_Message() {}
 
 type ToNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -427,8 +496,9 @@ func (*ToNode_Open) isToNode_Message() {}
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	Node          []byte                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"` // core/v1 Node, Kubernetes protobuf: labels, capacity, nodeInfo, addresses
-	Pods          []*PodReport           `protobuf:"bytes,3,rep,name=pods,proto3" json:"pods,omitempty"` // all pods the nodelet knows of
+	Node          []byte                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`   // core/v1 Node, Kubernetes protobuf: labels, capacity, nodeInfo, addresses
+	Pods          []*PodReport           `protobuf:"bytes,3,rep,name=pods,proto3" json:"pods,omitempty"`   // all pods the nodelet knows of
+	Slots         []*SlotReport          `protobuf:"bytes,4,rep,name=slots,proto3" json:"slots,omitempty"` // all slots the nodelet holds
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -480,6 +550,13 @@ func (x *Hello) GetNode() []byte {
 func (x *Hello) GetPods() []*PodReport {
 	if x != nil {
 		return x.Pods
+	}
+	return nil
+}
+
+func (x *Hello) GetSlots() []*SlotReport {
+	if x != nil {
+		return x.Slots
 	}
 	return nil
 }
@@ -1006,19 +1083,127 @@ func (x *Sync) GetMore() bool {
 	return false
 }
 
-// Assignment is a pod with everything that it refers to.
+type SlotReports struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Slots         []*SlotReport          `protobuf:"bytes,1,rep,name=slots,proto3" json:"slots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SlotReports) Reset() {
+	*x = SlotReports{}
+	mi := &file_api_node_v1_node_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlotReports) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlotReports) ProtoMessage() {}
+
+func (x *SlotReports) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlotReports.ProtoReflect.Descriptor instead.
+func (*SlotReports) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *SlotReports) GetSlots() []*SlotReport {
+	if x != nil {
+		return x.Slots
+	}
+	return nil
+}
+
+// SlotReport is how far a slot has come. Depth SLOT_DEPTH_UNSPECIFIED: it is gone from the host.
+type SlotReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	Depth         SlotDepth              `protobuf:"varint,2,opt,name=depth,proto3,enum=swell.node.v1.SlotDepth" json:"depth,omitempty"` // reached
+	Message       string                 `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`                           // why it doesn't come further; empty while it does
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SlotReport) Reset() {
+	*x = SlotReport{}
+	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SlotReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SlotReport) ProtoMessage() {}
+
+func (x *SlotReport) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SlotReport.ProtoReflect.Descriptor instead.
+func (*SlotReport) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SlotReport) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *SlotReport) GetDepth() SlotDepth {
+	if x != nil {
+		return x.Depth
+	}
+	return SlotDepth_SLOT_DEPTH_UNSPECIFIED
+}
+
+func (x *SlotReport) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// Assignment is a pod with everything that it refers to, or a slot: the template of a workload under a UID
+// that a pod gets later. An assignment of that UID without a depth is the pod that takes the slot; what
+// was made ready is made to fit it. A slot's pod never starts, isn't metered and has no pod reports.
 type Assignment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pod           []byte                 `protobuf:"bytes,1,opt,name=pod,proto3" json:"pod,omitempty"`                                 // core/v1 Pod, Kubernetes protobuf; spec is desired, status.containerStatuses[].allocatedResources is admitted
 	ConfigMaps    [][]byte               `protobuf:"bytes,2,rep,name=config_maps,json=configMaps,proto3" json:"config_maps,omitempty"` // core/v1 ConfigMap
 	Secrets       [][]byte               `protobuf:"bytes,3,rep,name=secrets,proto3" json:"secrets,omitempty"`                         // core/v1 Secret, image pull secrets included
+	Slot          SlotDepth              `protobuf:"varint,4,opt,name=slot,proto3,enum=swell.node.v1.SlotDepth" json:"slot,omitempty"` // set: a slot, to be made ready so far
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_api_node_v1_node_proto_msgTypes[14]
+	mi := &file_api_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1215,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[14]
+	mi := &file_api_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1228,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Assignment) GetPod() []byte {
@@ -1067,6 +1252,13 @@ func (x *Assignment) GetSecrets() [][]byte {
 	return nil
 }
 
+func (x *Assignment) GetSlot() SlotDepth {
+	if x != nil {
+		return x.Slot
+	}
+	return SlotDepth_SLOT_DEPTH_UNSPECIFIED
+}
+
 type Remove struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
@@ -1076,7 +1268,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	mi := &file_api_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1088,7 +1280,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	mi := &file_api_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1101,7 +1293,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Remove) GetUid() string {
@@ -1121,7 +1313,7 @@ type Segments struct {
 
 func (x *Segments) Reset() {
 	*x = Segments{}
-	mi := &file_api_node_v1_node_proto_msgTypes[16]
+	mi := &file_api_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1133,7 +1325,7 @@ func (x *Segments) String() string {
 func (*Segments) ProtoMessage() {}
 
 func (x *Segments) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[16]
+	mi := &file_api_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1146,7 +1338,7 @@ func (x *Segments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segments.ProtoReflect.Descriptor instead.
 func (*Segments) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Segments) GetSegments() []*Segment {
@@ -1177,7 +1369,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_api_node_v1_node_proto_msgTypes[17]
+	mi := &file_api_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1189,7 +1381,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[17]
+	mi := &file_api_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1202,7 +1394,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Segment) GetPodUid() string {
@@ -1305,7 +1497,7 @@ type SegmentsAck struct {
 
 func (x *SegmentsAck) Reset() {
 	*x = SegmentsAck{}
-	mi := &file_api_node_v1_node_proto_msgTypes[18]
+	mi := &file_api_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1317,7 +1509,7 @@ func (x *SegmentsAck) String() string {
 func (*SegmentsAck) ProtoMessage() {}
 
 func (x *SegmentsAck) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[18]
+	mi := &file_api_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1330,7 +1522,7 @@ func (x *SegmentsAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentsAck.ProtoReflect.Descriptor instead.
 func (*SegmentsAck) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SegmentsAck) GetIds() []*SegmentID {
@@ -1351,7 +1543,7 @@ type SegmentID struct {
 
 func (x *SegmentID) Reset() {
 	*x = SegmentID{}
-	mi := &file_api_node_v1_node_proto_msgTypes[19]
+	mi := &file_api_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1555,7 @@ func (x *SegmentID) String() string {
 func (*SegmentID) ProtoMessage() {}
 
 func (x *SegmentID) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[19]
+	mi := &file_api_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1568,7 @@ func (x *SegmentID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentID.ProtoReflect.Descriptor instead.
 func (*SegmentID) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SegmentID) GetPodUid() string {
@@ -1418,7 +1610,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_api_node_v1_node_proto_msgTypes[20]
+	mi := &file_api_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1430,7 +1622,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[20]
+	mi := &file_api_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1443,7 +1635,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Open) GetId() string {
@@ -1555,7 +1747,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[21]
+	mi := &file_api_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +1759,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[21]
+	mi := &file_api_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +1772,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *LogRequest) GetPodUid() string {
@@ -1654,7 +1846,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[22]
+	mi := &file_api_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1666,7 +1858,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[22]
+	mi := &file_api_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1679,7 +1871,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExecRequest) GetPodUid() string {
@@ -1741,7 +1933,7 @@ type PortForwardRequest struct {
 
 func (x *PortForwardRequest) Reset() {
 	*x = PortForwardRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[23]
+	mi := &file_api_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1753,7 +1945,7 @@ func (x *PortForwardRequest) String() string {
 func (*PortForwardRequest) ProtoMessage() {}
 
 func (x *PortForwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[23]
+	mi := &file_api_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1766,7 +1958,7 @@ func (x *PortForwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortForwardRequest.ProtoReflect.Descriptor instead.
 func (*PortForwardRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PortForwardRequest) GetPodUid() string {
@@ -1791,7 +1983,7 @@ type ImageImportRequest struct {
 
 func (x *ImageImportRequest) Reset() {
 	*x = ImageImportRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[24]
+	mi := &file_api_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1995,7 @@ func (x *ImageImportRequest) String() string {
 func (*ImageImportRequest) ProtoMessage() {}
 
 func (x *ImageImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[24]
+	mi := &file_api_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +2008,7 @@ func (x *ImageImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageImportRequest.ProtoReflect.Descriptor instead.
 func (*ImageImportRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 type ImageListRequest struct {
@@ -1827,7 +2019,7 @@ type ImageListRequest struct {
 
 func (x *ImageListRequest) Reset() {
 	*x = ImageListRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[25]
+	mi := &file_api_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1839,7 +2031,7 @@ func (x *ImageListRequest) String() string {
 func (*ImageListRequest) ProtoMessage() {}
 
 func (x *ImageListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[25]
+	mi := &file_api_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1852,7 +2044,7 @@ func (x *ImageListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageListRequest.ProtoReflect.Descriptor instead.
 func (*ImageListRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 // Frame is a piece of a Stream, in either direction.
@@ -1871,7 +2063,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_api_node_v1_node_proto_msgTypes[26]
+	mi := &file_api_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1883,7 +2075,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[26]
+	mi := &file_api_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1896,7 +2088,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Frame) GetFrame() isFrame_Frame {
@@ -1979,7 +2171,7 @@ type Begin struct {
 
 func (x *Begin) Reset() {
 	*x = Begin{}
-	mi := &file_api_node_v1_node_proto_msgTypes[27]
+	mi := &file_api_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1991,7 +2183,7 @@ func (x *Begin) String() string {
 func (*Begin) ProtoMessage() {}
 
 func (x *Begin) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[27]
+	mi := &file_api_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2004,7 +2196,7 @@ func (x *Begin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begin.ProtoReflect.Descriptor instead.
 func (*Begin) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Begin) GetId() string {
@@ -2026,7 +2218,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_api_node_v1_node_proto_msgTypes[28]
+	mi := &file_api_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2038,7 +2230,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[28]
+	mi := &file_api_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2051,7 +2243,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Data) GetChannel() int32 {
@@ -2085,7 +2277,7 @@ type TerminalSize struct {
 
 func (x *TerminalSize) Reset() {
 	*x = TerminalSize{}
-	mi := &file_api_node_v1_node_proto_msgTypes[29]
+	mi := &file_api_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2289,7 @@ func (x *TerminalSize) String() string {
 func (*TerminalSize) ProtoMessage() {}
 
 func (x *TerminalSize) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[29]
+	mi := &file_api_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2302,7 @@ func (x *TerminalSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
 func (*TerminalSize) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *TerminalSize) GetWidth() uint32 {
@@ -2138,7 +2330,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_api_node_v1_node_proto_msgTypes[30]
+	mi := &file_api_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2150,7 +2342,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[30]
+	mi := &file_api_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2163,7 +2355,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Result) GetReason() string {
@@ -2200,12 +2392,13 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\acsr_der\x18\x01 \x01(\fR\x06csrDer\"N\n" +
 	"\fJoinResponse\x12'\n" +
 	"\x0fcertificate_pem\x18\x01 \x01(\fR\x0ecertificatePem\x12\x15\n" +
-	"\x06ca_pem\x18\x02 \x01(\fR\x05caPem\"\xeb\x01\n" +
+	"\x06ca_pem\x18\x02 \x01(\fR\x05caPem\"\x9f\x02\n" +
 	"\bFromNode\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x14.swell.node.v1.HelloH\x00R\x05hello\x125\n" +
 	"\areports\x18\x02 \x01(\v2\x19.swell.node.v1.PodReportsH\x00R\areports\x125\n" +
 	"\bsegments\x18\x03 \x01(\v2\x17.swell.node.v1.SegmentsH\x00R\bsegments\x128\n" +
-	"\theartbeat\x18\x04 \x01(\v2\x18.swell.node.v1.HeartbeatH\x00R\theartbeatB\t\n" +
+	"\theartbeat\x18\x04 \x01(\v2\x18.swell.node.v1.HeartbeatH\x00R\theartbeat\x122\n" +
+	"\x05slots\x18\x05 \x01(\v2\x1a.swell.node.v1.SlotReportsH\x00R\x05slotsB\t\n" +
 	"\amessage\"\xff\x01\n" +
 	"\x06ToNode\x12)\n" +
 	"\x04sync\x18\x01 \x01(\v2\x13.swell.node.v1.SyncH\x00R\x04sync\x123\n" +
@@ -2213,11 +2406,12 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x06remove\x18\x03 \x01(\v2\x15.swell.node.v1.RemoveH\x00R\x06remove\x12.\n" +
 	"\x03ack\x18\x04 \x01(\v2\x1a.swell.node.v1.SegmentsAckH\x00R\x03ack\x12)\n" +
 	"\x04open\x18\x05 \x01(\v2\x13.swell.node.v1.OpenH\x00R\x04openB\t\n" +
-	"\amessage\"c\n" +
+	"\amessage\"\x94\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\fR\x04node\x12,\n" +
-	"\x04pods\x18\x03 \x03(\v2\x18.swell.node.v1.PodReportR\x04pods\":\n" +
+	"\x04pods\x18\x03 \x03(\v2\x18.swell.node.v1.PodReportR\x04pods\x12/\n" +
+	"\x05slots\x18\x04 \x03(\v2\x19.swell.node.v1.SlotReportR\x05slots\":\n" +
 	"\n" +
 	"PodReports\x12,\n" +
 	"\x04pods\x18\x01 \x03(\v2\x18.swell.node.v1.PodReportR\x04pods\"\xb1\x01\n" +
@@ -2260,13 +2454,21 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x18memory_working_set_bytes\x18\x03 \x01(\x03R\x15memoryWorkingSetBytes\"I\n" +
 	"\x04Sync\x12-\n" +
 	"\x04pods\x18\x01 \x03(\v2\x19.swell.node.v1.AssignmentR\x04pods\x12\x12\n" +
-	"\x04more\x18\x02 \x01(\bR\x04more\"Y\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\">\n" +
+	"\vSlotReports\x12/\n" +
+	"\x05slots\x18\x01 \x03(\v2\x19.swell.node.v1.SlotReportR\x05slots\"h\n" +
+	"\n" +
+	"SlotReport\x12\x10\n" +
+	"\x03uid\x18\x01 \x01(\tR\x03uid\x12.\n" +
+	"\x05depth\x18\x02 \x01(\x0e2\x18.swell.node.v1.SlotDepthR\x05depth\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\x87\x01\n" +
 	"\n" +
 	"Assignment\x12\x10\n" +
 	"\x03pod\x18\x01 \x01(\fR\x03pod\x12\x1f\n" +
 	"\vconfig_maps\x18\x02 \x03(\fR\n" +
 	"configMaps\x12\x18\n" +
-	"\asecrets\x18\x03 \x03(\fR\asecrets\"\x1a\n" +
+	"\asecrets\x18\x03 \x03(\fR\asecrets\x12,\n" +
+	"\x04slot\x18\x04 \x01(\x0e2\x18.swell.node.v1.SlotDepthR\x04slot\"\x1a\n" +
 	"\x06Remove\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\">\n" +
 	"\bSegments\x122\n" +
@@ -2353,7 +2555,12 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x06Result\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x1b\n" +
-	"\texit_code\x18\x03 \x01(\x05R\bexitCode2\x84\x02\n" +
+	"\texit_code\x18\x03 \x01(\x05R\bexitCode*r\n" +
+	"\tSlotDepth\x12\x1a\n" +
+	"\x16SLOT_DEPTH_UNSPECIFIED\x10\x00\x12\x17\n" +
+	"\x13SLOT_DEPTH_CAPACITY\x10\x01\x12\x16\n" +
+	"\x12SLOT_DEPTH_SANDBOX\x10\x02\x12\x18\n" +
+	"\x14SLOT_DEPTH_CONTAINER\x10\x032\x84\x02\n" +
 	"\x05Fleet\x12?\n" +
 	"\x04Join\x12\x1a.swell.node.v1.JoinRequest\x1a\x1b.swell.node.v1.JoinResponse\x12A\n" +
 	"\x05Renew\x12\x1b.swell.node.v1.RenewRequest\x1a\x1b.swell.node.v1.JoinResponse\x12=\n" +
@@ -2372,83 +2579,92 @@ func file_api_node_v1_node_proto_rawDescGZIP() []byte {
 	return file_api_node_v1_node_proto_rawDescData
 }
 
-var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_api_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_api_node_v1_node_proto_goTypes = []any{
-	(*JoinRequest)(nil),        // 0: swell.node.v1.JoinRequest
-	(*RenewRequest)(nil),       // 1: swell.node.v1.RenewRequest
-	(*JoinResponse)(nil),       // 2: swell.node.v1.JoinResponse
-	(*FromNode)(nil),           // 3: swell.node.v1.FromNode
-	(*ToNode)(nil),             // 4: swell.node.v1.ToNode
-	(*Hello)(nil),              // 5: swell.node.v1.Hello
-	(*PodReports)(nil),         // 6: swell.node.v1.PodReports
-	(*PodReport)(nil),          // 7: swell.node.v1.PodReport
-	(*Event)(nil),              // 8: swell.node.v1.Event
-	(*Heartbeat)(nil),          // 9: swell.node.v1.Heartbeat
-	(*NodeCondition)(nil),      // 10: swell.node.v1.NodeCondition
-	(*PodUsage)(nil),           // 11: swell.node.v1.PodUsage
-	(*ContainerUsage)(nil),     // 12: swell.node.v1.ContainerUsage
-	(*Sync)(nil),               // 13: swell.node.v1.Sync
-	(*Assignment)(nil),         // 14: swell.node.v1.Assignment
-	(*Remove)(nil),             // 15: swell.node.v1.Remove
-	(*Segments)(nil),           // 16: swell.node.v1.Segments
-	(*Segment)(nil),            // 17: swell.node.v1.Segment
-	(*SegmentsAck)(nil),        // 18: swell.node.v1.SegmentsAck
-	(*SegmentID)(nil),          // 19: swell.node.v1.SegmentID
-	(*Open)(nil),               // 20: swell.node.v1.Open
-	(*LogRequest)(nil),         // 21: swell.node.v1.LogRequest
-	(*ExecRequest)(nil),        // 22: swell.node.v1.ExecRequest
-	(*PortForwardRequest)(nil), // 23: swell.node.v1.PortForwardRequest
-	(*ImageImportRequest)(nil), // 24: swell.node.v1.ImageImportRequest
-	(*ImageListRequest)(nil),   // 25: swell.node.v1.ImageListRequest
-	(*Frame)(nil),              // 26: swell.node.v1.Frame
-	(*Begin)(nil),              // 27: swell.node.v1.Begin
-	(*Data)(nil),               // 28: swell.node.v1.Data
-	(*TerminalSize)(nil),       // 29: swell.node.v1.TerminalSize
-	(*Result)(nil),             // 30: swell.node.v1.Result
-	nil,                        // 31: swell.node.v1.Segment.LabelsEntry
+	(SlotDepth)(0),             // 0: swell.node.v1.SlotDepth
+	(*JoinRequest)(nil),        // 1: swell.node.v1.JoinRequest
+	(*RenewRequest)(nil),       // 2: swell.node.v1.RenewRequest
+	(*JoinResponse)(nil),       // 3: swell.node.v1.JoinResponse
+	(*FromNode)(nil),           // 4: swell.node.v1.FromNode
+	(*ToNode)(nil),             // 5: swell.node.v1.ToNode
+	(*Hello)(nil),              // 6: swell.node.v1.Hello
+	(*PodReports)(nil),         // 7: swell.node.v1.PodReports
+	(*PodReport)(nil),          // 8: swell.node.v1.PodReport
+	(*Event)(nil),              // 9: swell.node.v1.Event
+	(*Heartbeat)(nil),          // 10: swell.node.v1.Heartbeat
+	(*NodeCondition)(nil),      // 11: swell.node.v1.NodeCondition
+	(*PodUsage)(nil),           // 12: swell.node.v1.PodUsage
+	(*ContainerUsage)(nil),     // 13: swell.node.v1.ContainerUsage
+	(*Sync)(nil),               // 14: swell.node.v1.Sync
+	(*SlotReports)(nil),        // 15: swell.node.v1.SlotReports
+	(*SlotReport)(nil),         // 16: swell.node.v1.SlotReport
+	(*Assignment)(nil),         // 17: swell.node.v1.Assignment
+	(*Remove)(nil),             // 18: swell.node.v1.Remove
+	(*Segments)(nil),           // 19: swell.node.v1.Segments
+	(*Segment)(nil),            // 20: swell.node.v1.Segment
+	(*SegmentsAck)(nil),        // 21: swell.node.v1.SegmentsAck
+	(*SegmentID)(nil),          // 22: swell.node.v1.SegmentID
+	(*Open)(nil),               // 23: swell.node.v1.Open
+	(*LogRequest)(nil),         // 24: swell.node.v1.LogRequest
+	(*ExecRequest)(nil),        // 25: swell.node.v1.ExecRequest
+	(*PortForwardRequest)(nil), // 26: swell.node.v1.PortForwardRequest
+	(*ImageImportRequest)(nil), // 27: swell.node.v1.ImageImportRequest
+	(*ImageListRequest)(nil),   // 28: swell.node.v1.ImageListRequest
+	(*Frame)(nil),              // 29: swell.node.v1.Frame
+	(*Begin)(nil),              // 30: swell.node.v1.Begin
+	(*Data)(nil),               // 31: swell.node.v1.Data
+	(*TerminalSize)(nil),       // 32: swell.node.v1.TerminalSize
+	(*Result)(nil),             // 33: swell.node.v1.Result
+	nil,                        // 34: swell.node.v1.Segment.LabelsEntry
 }
 var file_api_node_v1_node_proto_depIdxs = []int32{
-	5,  // 0: swell.node.v1.FromNode.hello:type_name -> swell.node.v1.Hello
-	6,  // 1: swell.node.v1.FromNode.reports:type_name -> swell.node.v1.PodReports
-	16, // 2: swell.node.v1.FromNode.segments:type_name -> swell.node.v1.Segments
-	9,  // 3: swell.node.v1.FromNode.heartbeat:type_name -> swell.node.v1.Heartbeat
-	13, // 4: swell.node.v1.ToNode.sync:type_name -> swell.node.v1.Sync
-	14, // 5: swell.node.v1.ToNode.assign:type_name -> swell.node.v1.Assignment
-	15, // 6: swell.node.v1.ToNode.remove:type_name -> swell.node.v1.Remove
-	18, // 7: swell.node.v1.ToNode.ack:type_name -> swell.node.v1.SegmentsAck
-	20, // 8: swell.node.v1.ToNode.open:type_name -> swell.node.v1.Open
-	7,  // 9: swell.node.v1.Hello.pods:type_name -> swell.node.v1.PodReport
-	7,  // 10: swell.node.v1.PodReports.pods:type_name -> swell.node.v1.PodReport
-	8,  // 11: swell.node.v1.PodReport.events:type_name -> swell.node.v1.Event
-	11, // 12: swell.node.v1.Heartbeat.usage:type_name -> swell.node.v1.PodUsage
-	10, // 13: swell.node.v1.Heartbeat.conditions:type_name -> swell.node.v1.NodeCondition
-	12, // 14: swell.node.v1.PodUsage.containers:type_name -> swell.node.v1.ContainerUsage
-	14, // 15: swell.node.v1.Sync.pods:type_name -> swell.node.v1.Assignment
-	17, // 16: swell.node.v1.Segments.segments:type_name -> swell.node.v1.Segment
-	31, // 17: swell.node.v1.Segment.labels:type_name -> swell.node.v1.Segment.LabelsEntry
-	19, // 18: swell.node.v1.SegmentsAck.ids:type_name -> swell.node.v1.SegmentID
-	21, // 19: swell.node.v1.Open.log:type_name -> swell.node.v1.LogRequest
-	22, // 20: swell.node.v1.Open.exec:type_name -> swell.node.v1.ExecRequest
-	23, // 21: swell.node.v1.Open.port_forward:type_name -> swell.node.v1.PortForwardRequest
-	24, // 22: swell.node.v1.Open.image_import:type_name -> swell.node.v1.ImageImportRequest
-	25, // 23: swell.node.v1.Open.image_list:type_name -> swell.node.v1.ImageListRequest
-	27, // 24: swell.node.v1.Frame.begin:type_name -> swell.node.v1.Begin
-	28, // 25: swell.node.v1.Frame.data:type_name -> swell.node.v1.Data
-	29, // 26: swell.node.v1.Frame.resize:type_name -> swell.node.v1.TerminalSize
-	30, // 27: swell.node.v1.Frame.result:type_name -> swell.node.v1.Result
-	0,  // 28: swell.node.v1.Fleet.Join:input_type -> swell.node.v1.JoinRequest
-	1,  // 29: swell.node.v1.Fleet.Renew:input_type -> swell.node.v1.RenewRequest
-	3,  // 30: swell.node.v1.Fleet.Session:input_type -> swell.node.v1.FromNode
-	26, // 31: swell.node.v1.Fleet.Stream:input_type -> swell.node.v1.Frame
-	2,  // 32: swell.node.v1.Fleet.Join:output_type -> swell.node.v1.JoinResponse
-	2,  // 33: swell.node.v1.Fleet.Renew:output_type -> swell.node.v1.JoinResponse
-	4,  // 34: swell.node.v1.Fleet.Session:output_type -> swell.node.v1.ToNode
-	26, // 35: swell.node.v1.Fleet.Stream:output_type -> swell.node.v1.Frame
-	32, // [32:36] is the sub-list for method output_type
-	28, // [28:32] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	6,  // 0: swell.node.v1.FromNode.hello:type_name -> swell.node.v1.Hello
+	7,  // 1: swell.node.v1.FromNode.reports:type_name -> swell.node.v1.PodReports
+	19, // 2: swell.node.v1.FromNode.segments:type_name -> swell.node.v1.Segments
+	10, // 3: swell.node.v1.FromNode.heartbeat:type_name -> swell.node.v1.Heartbeat
+	15, // 4: swell.node.v1.FromNode.slots:type_name -> swell.node.v1.SlotReports
+	14, // 5: swell.node.v1.ToNode.sync:type_name -> swell.node.v1.Sync
+	17, // 6: swell.node.v1.ToNode.assign:type_name -> swell.node.v1.Assignment
+	18, // 7: swell.node.v1.ToNode.remove:type_name -> swell.node.v1.Remove
+	21, // 8: swell.node.v1.ToNode.ack:type_name -> swell.node.v1.SegmentsAck
+	23, // 9: swell.node.v1.ToNode.open:type_name -> swell.node.v1.Open
+	8,  // 10: swell.node.v1.Hello.pods:type_name -> swell.node.v1.PodReport
+	16, // 11: swell.node.v1.Hello.slots:type_name -> swell.node.v1.SlotReport
+	8,  // 12: swell.node.v1.PodReports.pods:type_name -> swell.node.v1.PodReport
+	9,  // 13: swell.node.v1.PodReport.events:type_name -> swell.node.v1.Event
+	12, // 14: swell.node.v1.Heartbeat.usage:type_name -> swell.node.v1.PodUsage
+	11, // 15: swell.node.v1.Heartbeat.conditions:type_name -> swell.node.v1.NodeCondition
+	13, // 16: swell.node.v1.PodUsage.containers:type_name -> swell.node.v1.ContainerUsage
+	17, // 17: swell.node.v1.Sync.pods:type_name -> swell.node.v1.Assignment
+	16, // 18: swell.node.v1.SlotReports.slots:type_name -> swell.node.v1.SlotReport
+	0,  // 19: swell.node.v1.SlotReport.depth:type_name -> swell.node.v1.SlotDepth
+	0,  // 20: swell.node.v1.Assignment.slot:type_name -> swell.node.v1.SlotDepth
+	20, // 21: swell.node.v1.Segments.segments:type_name -> swell.node.v1.Segment
+	34, // 22: swell.node.v1.Segment.labels:type_name -> swell.node.v1.Segment.LabelsEntry
+	22, // 23: swell.node.v1.SegmentsAck.ids:type_name -> swell.node.v1.SegmentID
+	24, // 24: swell.node.v1.Open.log:type_name -> swell.node.v1.LogRequest
+	25, // 25: swell.node.v1.Open.exec:type_name -> swell.node.v1.ExecRequest
+	26, // 26: swell.node.v1.Open.port_forward:type_name -> swell.node.v1.PortForwardRequest
+	27, // 27: swell.node.v1.Open.image_import:type_name -> swell.node.v1.ImageImportRequest
+	28, // 28: swell.node.v1.Open.image_list:type_name -> swell.node.v1.ImageListRequest
+	30, // 29: swell.node.v1.Frame.begin:type_name -> swell.node.v1.Begin
+	31, // 30: swell.node.v1.Frame.data:type_name -> swell.node.v1.Data
+	32, // 31: swell.node.v1.Frame.resize:type_name -> swell.node.v1.TerminalSize
+	33, // 32: swell.node.v1.Frame.result:type_name -> swell.node.v1.Result
+	1,  // 33: swell.node.v1.Fleet.Join:input_type -> swell.node.v1.JoinRequest
+	2,  // 34: swell.node.v1.Fleet.Renew:input_type -> swell.node.v1.RenewRequest
+	4,  // 35: swell.node.v1.Fleet.Session:input_type -> swell.node.v1.FromNode
+	29, // 36: swell.node.v1.Fleet.Stream:input_type -> swell.node.v1.Frame
+	3,  // 37: swell.node.v1.Fleet.Join:output_type -> swell.node.v1.JoinResponse
+	3,  // 38: swell.node.v1.Fleet.Renew:output_type -> swell.node.v1.JoinResponse
+	5,  // 39: swell.node.v1.Fleet.Session:output_type -> swell.node.v1.ToNode
+	29, // 40: swell.node.v1.Fleet.Stream:output_type -> swell.node.v1.Frame
+	37, // [37:41] is the sub-list for method output_type
+	33, // [33:37] is the sub-list for method input_type
+	33, // [33:33] is the sub-list for extension type_name
+	33, // [33:33] is the sub-list for extension extendee
+	0,  // [0:33] is the sub-list for field type_name
 }
 
 func init() { file_api_node_v1_node_proto_init() }
@@ -2461,6 +2677,7 @@ func file_api_node_v1_node_proto_init() {
 		(*FromNode_Reports)(nil),
 		(*FromNode_Segments)(nil),
 		(*FromNode_Heartbeat)(nil),
+		(*FromNode_Slots)(nil),
 	}
 	file_api_node_v1_node_proto_msgTypes[4].OneofWrappers = []any{
 		(*ToNode_Sync)(nil),
@@ -2469,14 +2686,14 @@ func file_api_node_v1_node_proto_init() {
 		(*ToNode_Ack)(nil),
 		(*ToNode_Open)(nil),
 	}
-	file_api_node_v1_node_proto_msgTypes[20].OneofWrappers = []any{
+	file_api_node_v1_node_proto_msgTypes[22].OneofWrappers = []any{
 		(*Open_Log)(nil),
 		(*Open_Exec)(nil),
 		(*Open_PortForward)(nil),
 		(*Open_ImageImport)(nil),
 		(*Open_ImageList)(nil),
 	}
-	file_api_node_v1_node_proto_msgTypes[26].OneofWrappers = []any{
+	file_api_node_v1_node_proto_msgTypes[28].OneofWrappers = []any{
 		(*Frame_Begin)(nil),
 		(*Frame_Data)(nil),
 		(*Frame_Resize)(nil),
@@ -2487,13 +2704,14 @@ func file_api_node_v1_node_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_node_v1_node_proto_rawDesc), len(file_api_node_v1_node_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   32,
+			NumEnums:      1,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_api_node_v1_node_proto_goTypes,
 		DependencyIndexes: file_api_node_v1_node_proto_depIdxs,
+		EnumInfos:         file_api_node_v1_node_proto_enumTypes,
 		MessageInfos:      file_api_node_v1_node_proto_msgTypes,
 	}.Build()
 	File_api_node_v1_node_proto = out.File
