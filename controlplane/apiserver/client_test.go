@@ -2,6 +2,8 @@ package apiserver
 
 import (
 	"context"
+	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -258,6 +260,24 @@ func TestDynamicClient(t *testing.T) {
 	}
 	if _, err := dyn.Resource(swellVersion.WithResource("bills")).Namespace("default").Get(ctx, "none", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("bill: %v", err)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	h := start(t, func(c *Config) {
+		c.Metrics = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("a_total 1\n")) })
+	})
+	if a := h.do(http.MethodGet, "/metrics", ""); a.code != http.StatusOK || string(a.body) != "a_total 1\n" {
+		t.Errorf("%d %s", a.code, a.body)
+	}
+	if a := h.do(http.MethodGet, "/", ""); !strings.Contains(string(a.body), `"/metrics"`) {
+		t.Errorf("not among the paths: %s", a.body)
+	}
+	if a := h.do(http.MethodPost, "/metrics", ""); a.code != http.StatusMethodNotAllowed {
+		t.Errorf("POST: %d %s", a.code, a.body)
+	}
+	if a := start(t).do(http.MethodGet, "/metrics", ""); a.code != http.StatusNotFound {
+		t.Errorf("without any: %d %s", a.code, a.body)
 	}
 }
 

@@ -69,6 +69,9 @@ type Config struct {
 	// IssueJoinToken makes a token that lets one nodelet join. Nil: join tokens are not served.
 	IssueJoinToken func(context.Context, v1alpha1.JoinTokenSpec) (v1alpha1.JoinTokenStatus, error)
 
+	// Metrics serves /metrics. Nil: there are none.
+	Metrics http.Handler
+
 	Authenticate func(*http.Request) (controlplane.User, error)
 	Authorize    func(controlplane.User, controlplane.Attributes) (allowed bool, reason string)
 

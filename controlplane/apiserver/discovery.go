@@ -64,6 +64,11 @@ func (s *Server) discoveryOf(path string) (func(http.ResponseWriter, *http.Reque
 		return s.serveOpenAPIv3Index, nil
 	case strings.HasPrefix(path, "/openapi/v3/"):
 		return s.serveOpenAPIv3(strings.TrimPrefix(path, "/openapi/v3/"))
+	case path == "/metrics" && s.cfg.Metrics != nil:
+		return func(w http.ResponseWriter, r *http.Request) error {
+			s.cfg.Metrics.ServeHTTP(w, r)
+			return nil
+		}, nil
 	case strings.HasPrefix(path, "/debug/pprof/"):
 		return serveProfile(strings.TrimPrefix(path, "/debug/pprof/")), nil
 	}
@@ -72,6 +77,9 @@ func (s *Server) discoveryOf(path string) (func(http.ResponseWriter, *http.Reque
 
 func (s *Server) serveRoot(w http.ResponseWriter, r *http.Request) error {
 	paths := []string{"/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"}
+	if s.cfg.Metrics != nil {
+		paths = append(paths, "/metrics")
+	}
 	for _, gv := range s.resources.groupVersions() {
 		if gv.Group != "" {
 			paths = append(paths, "/apis/"+gv.Group, "/apis/"+gv.String())

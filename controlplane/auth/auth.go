@@ -73,6 +73,9 @@ func Authorize(u controlplane.User, a controlplane.Attributes) (bool, string) {
 	if strings.HasPrefix(a.Path, "/debug/") {
 		return false, "only administrators look into the process"
 	}
+	if a.Path == "/metrics" && !slices.Contains(u.Groups, GroupViewers) {
+		return false, "only administrators and viewers read metrics, which are of all namespaces"
+	}
 	if a.Resource == "" || selfReview(a) {
 		return true, ""
 	}

@@ -83,6 +83,7 @@ func (s *Store) enter(ctx context.Context) error {
 	case s.places <- struct{}{}:
 		return nil
 	case <-timeout.C:
+		s.stats.refused.Add(1)
 		return fmt.Errorf("%d mutations wait: %w", s.cfg.MaxQueue, controlplane.ErrOverloaded)
 	case <-ctx.Done():
 		return context.Cause(ctx)

@@ -214,6 +214,9 @@ func TestFullQueueRefuses(t *testing.T) {
 	if !errors.Is(err, controlplane.ErrOverloaded) {
 		t.Errorf("got %v", err)
 	}
+	if st := s.Stats(); st.Refused != 1 || st.Waiting != 3 {
+		t.Errorf("%d refused, %d waiting", st.Refused, st.Waiting)
+	}
 	open()
 	wg.Wait()
 	put(t, s, "late", "x")

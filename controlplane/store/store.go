@@ -47,9 +47,11 @@ type Stats struct {
 	Observations uint64 // changes in memory only
 	Retries      uint64 // attempts of a transaction after the first
 	LargestBatch uint64
+	Refused      uint64 // mutations, because too many waited
+	Waiting      int    // mutations that wait or are under way now
 }
 
-type counters struct{ transactions, mutations, observations, retries, largest atomic.Uint64 }
+type counters struct{ transactions, mutations, observations, retries, largest, refused atomic.Uint64 }
 
 // Open waits until this control plane leads, then reads everything. It returns with the state loaded; the
 // caller closes the store.
@@ -157,6 +159,7 @@ func (s *Store) Stats() Stats {
 	return Stats{
 		Transactions: s.stats.transactions.Load(), Mutations: s.stats.mutations.Load(),
 		Observations: s.stats.observations.Load(), Retries: s.stats.retries.Load(), LargestBatch: s.stats.largest.Load(),
+		Refused: s.stats.refused.Load(), Waiting: len(s.places),
 	}
 }
 

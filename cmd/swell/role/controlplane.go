@@ -212,6 +212,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		ImportImage:    c.importImage,
 		ListImages:     c.listImages,
 		IssueJoinToken: c.issueJoinToken,
+		Metrics:        newMetrics(c.store),
 		Authenticate:   users.Authenticate,
 		Authorize:      auth.Authorize,
 		Version:        c.version,
