@@ -7,13 +7,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
 
 	"swell.dev/swell/internal/instance"
@@ -23,7 +21,7 @@ import (
 // createConfig is the setting of the create scenario.
 type createConfig struct {
 	nodes, pods, clients, connections int
-	encoding                          string
+	encoding, protocol, watcher       string
 	profiles                          string
 }
 
@@ -44,14 +42,22 @@ clients in a closed loop, and followed to Running by a watch.`,
 			if !ok {
 				return fmt.Errorf("--encoding %q: want protobuf or json", c.encoding)
 			}
+			if c.protocol != protocolH1 && c.protocol != protocolH2 {
+				return fmt.Errorf("--protocol %q: want h1 or h2", c.protocol)
+			}
+			if c.watcher != watcherRaw && c.watcher != watcherClientGo {
+				return fmt.Errorf("--watcher %q: want raw or client-go", c.watcher)
+			}
 			return s.create(cmd.Context(), c, media)
 		},
 	}
 	cmd.Flags().IntVar(&c.nodes, "nodes", 1000, "simulated hosts")
 	cmd.Flags().IntVar(&c.pods, "pods", 100_000, "pods in each round")
 	cmd.Flags().IntVar(&c.clients, "clients", 64, "clients that create")
-	cmd.Flags().IntVar(&c.connections, "connections", 4, "HTTP/2 connections that they share")
+	cmd.Flags().IntVar(&c.connections, "connections", 4, "connections that they share where the protocol is h2")
 	cmd.Flags().StringVar(&c.encoding, "encoding", "protobuf", "of bodies and answers: protobuf or json")
+	cmd.Flags().StringVar(&c.protocol, "protocol", protocolH1, "of the clients: h1, HTTP/1.1 with a kept connection for each, or h2, HTTP/2 over shared ones")
+	cmd.Flags().StringVar(&c.watcher, "watcher", watcherRaw, "what reads the watch: raw, which decodes only what is counted, or client-go")
 	cmd.Flags().StringVar(&c.profiles, "profiles", "", "write CPU profiles of the control plane and of this process into this folder")
 	return cmd
 }
@@ -77,8 +83,11 @@ func (s *setting) create(ctx context.Context, c createConfig, media string) erro
 		rates.add("lost or placed twice", float64(r.wrong))
 	}
 	with := map[string]string{
-		"nodes": fmt.Sprint(c.nodes), "clients": fmt.Sprint(c.clients), "connections": fmt.Sprint(c.connections), "encoding": c.encoding,
+		"nodes": fmt.Sprint(c.nodes), "clients": fmt.Sprint(c.clients), "protocol": c.protocol, "encoding": c.encoding, "watcher": c.watcher,
 		"etcd": "embedded, fsync on", "hosts": "simulated, their disks in memory", "pods": "one in a request, 100m 64Mi",
+	}
+	if c.protocol == protocolH2 {
+		with["connections"] = fmt.Sprint(c.connections)
 	}
 	return s.publish("create", c.pods, with, rates, answered, running)
 }
@@ -133,19 +142,20 @@ func (s *setting) createRound(ctx context.Context, c createConfig, media string)
 	if err != nil {
 		return nil, err
 	}
-	load, err := newLoader(cfg, metav1.NamespaceDefault, media, pod("", "100m", "64Mi"), c.connections)
+	load, err := newLoader(ctx, cfg, metav1.NamespaceDefault, media, c.protocol, pod("", "100m", "64Mi"), c.connections)
 	if err != nil {
 		return nil, err
 	}
-	return measureCreate(ctx, c, client, f, load, in.PID())
-}
-
-func measureCreate(ctx context.Context, c createConfig, client *kubernetes.Clientset, f *fleet, load *loader, pid int) (*round, error) {
-	w, err := followRunning(ctx, client, c.pods)
+	defer func() { err = errors.Join(err, load.close()) }()
+	w, err := follow(ctx, c.watcher, cfg, metav1.NamespaceDefault, c.pods)
 	if err != nil {
 		return nil, err
 	}
 	defer w.stop()
+	return measureCreate(ctx, c, client, f, load, w, in.PID())
+}
+
+func measureCreate(ctx context.Context, c createConfig, client *kubernetes.Clientset, f *fleet, load *loader, w *runningWatch, pid int) (*round, error) {
 	before, err := cpuOf(pid)
 	if err != nil {
 		return nil, err
@@ -158,7 +168,8 @@ func measureCreate(ctx context.Context, c createConfig, client *kubernetes.Clien
 		return nil, err
 	}
 	start := time.Now()
-	if r.answered, r.refused, err = load.run(ctx, c.pods, c.clients, began); err != nil {
+	var made []created
+	if r.answered, made, r.refused, err = load.run(ctx, c.pods, c.clients, began); err != nil {
 		return nil, err
 	}
 	r.allAnswered = time.Since(start)
@@ -187,16 +198,19 @@ func measureCreate(ctx context.Context, c createConfig, client *kubernetes.Clien
 	if r.controlRSS, err = peakRSS(pid); err != nil {
 		return nil, err
 	}
-	wrong, err := compare(ctx, client, f, c.pods)
+	wrong, err := compare(ctx, client, f, made)
 	r.wrong += wrong
 	return r, err
 }
 
-// compare counts pods that the store and the hosts don't agree on: each must stand in the store once, and
-// run on the one host that the store names.
-func compare(ctx context.Context, client *kubernetes.Clientset, f *fleet, want int) (wrong int, err error) {
+// compare counts pods that the answers, the store and the hosts don't agree on: each that was answered must
+// stand in the store once, as it was answered, and run on the one host that the store names.
+func compare(ctx context.Context, client *kubernetes.Clientset, f *fleet, made []created) (wrong int, err error) {
 	running := f.running()
-	stored := 0
+	answered := make(map[created]bool, len(made))
+	for _, m := range made {
+		answered[m] = true
+	}
 	opts := metav1.ListOptions{Limit: 5000}
 	for {
 		list, err := client.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, opts)
@@ -205,14 +219,15 @@ func compare(ctx context.Context, client *kubernetes.Clientset, f *fleet, want i
 		}
 		for i := range list.Items {
 			p := &list.Items[i]
-			stored++
-			if on := running[string(p.UID)]; !slices.Equal(on, []string{p.Spec.NodeName}) {
+			is := created{uid: string(p.UID), node: p.Spec.NodeName}
+			if on := running[is.uid]; !slices.Equal(on, []string{is.node}) || !answered[is] {
 				wrong++
 			}
-			delete(running, string(p.UID))
+			delete(running, is.uid)
+			delete(answered, is)
 		}
 		if opts.Continue = list.Continue; opts.Continue == "" {
-			return wrong + len(running) + max(want-stored, stored-want), nil
+			return wrong + len(running) + len(answered), nil
 		}
 	}
 }
@@ -242,89 +257,4 @@ func awaitReady(ctx context.Context, client *kubernetes.Clientset, n int) error 
 			return fmt.Errorf("%d of %d nodes are ready: %w", ready, n, ctx.Err())
 		}
 	}
-}
-
-// runningWatch notes when each pod is first seen to be Running.
-type runningWatch struct {
-	cancel context.CancelFunc
-	all    chan struct{} // closed when as many as expected were seen
-	ended  chan struct{}
-
-	mu   sync.Mutex // guards what follows
-	seen map[string]time.Time
-	err  error
-}
-
-func followRunning(ctx context.Context, client *kubernetes.Clientset, n int) (*runningWatch, error) {
-	list, err := client.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, metav1.ListOptions{Limit: 1})
-	if err != nil {
-		return nil, err
-	}
-	r := &runningWatch{all: make(chan struct{}), ended: make(chan struct{}), seen: make(map[string]time.Time, n)}
-	ctx, r.cancel = context.WithCancel(ctx)
-	go r.run(ctx, client, list.ResourceVersion, n)
-	return r, nil
-}
-
-func (r *runningWatch) run(ctx context.Context, client *kubernetes.Clientset, version string, n int) {
-	defer close(r.ended)
-	for ctx.Err() == nil {
-		w, err := client.CoreV1().Pods(metav1.NamespaceDefault).Watch(ctx, metav1.ListOptions{ResourceVersion: version, AllowWatchBookmarks: true})
-		if err != nil {
-			r.fail(err)
-			return
-		}
-		for ev := range w.ResultChan() {
-			if ev.Type == watch.Error {
-				r.fail(fmt.Errorf("watch: %v", ev.Object))
-				return
-			}
-			p, ok := ev.Object.(*corev1.Pod)
-			if !ok {
-				continue
-			}
-			version = p.ResourceVersion
-			if p.Status.Phase == corev1.PodRunning && r.note(p.Name, n) {
-				close(r.all)
-				return
-			}
-		}
-	}
-}
-
-func (r *runningWatch) note(name string, n int) (complete bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if _, ok := r.seen[name]; !ok {
-		r.seen[name] = time.Now()
-	}
-	return len(r.seen) == n
-}
-
-func (r *runningWatch) fail(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.err = err
-}
-
-// runningWithin bounds the wait for the last pods after all were answered.
-const runningWithin = time.Minute
-
-// wait answers what was seen when all were, or in time.
-func (r *runningWatch) wait(ctx context.Context) (map[string]time.Time, error) {
-	select {
-	case <-r.all:
-	case <-r.ended:
-	case <-time.After(runningWithin):
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.seen, r.err
-}
-
-func (r *runningWatch) stop() {
-	r.cancel()
-	<-r.ended
 }

@@ -3,14 +3,18 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
-	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/http2/hpack"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes/scheme"
@@ -23,117 +27,187 @@ const (
 	mediaJSON     = "application/json"
 )
 
+// Protocols that pods are posted over.
+const (
+	protocolH1 = "h1"
+	protocolH2 = "h2"
+)
+
 // loader posts pods, each in a request of its own, from as many clients as it is told, in a closed loop: a
-// client sends the next pod when the last one is answered.
+// client sends the next pod when the last one is answered. It is cheap, because it shares the machine with
+// what it measures: a request is a template with another name, and of an answer only what is checked is read.
 type loader struct {
-	client *http.Client
-	url    string
+	poster poster
 	media  string
-	bodyOf func(name string) ([]byte, error)
+	body   []byte // with a name of podName's length
+	at     int    // where the name stands
+
+	refusedFor time.Duration // how long a 429 is obeyed
 }
 
-// newLoader makes one that shares connections as HTTP/2 does.
-func newLoader(cfg *rest.Config, namespace, media string, template *corev1.Pod, connections int) (*loader, error) {
+// poster sends a body and hands over the answer, which it may use again afterwards.
+type poster interface {
+	post(ctx context.Context, body []byte, read func(status int, body []byte) error) error
+	close() error
+}
+
+// created is what the server answered of a pod.
+type created struct{ uid, node string }
+
+// newLoader makes one. Connections are those that HTTP/2 shares; HTTP/1.1 has one for each client.
+func newLoader(ctx context.Context, cfg *rest.Config, namespace, media, protocol string, template *corev1.Pod, connections int) (*loader, error) {
+	l := &loader{media: media, refusedFor: time.Second}
+	if err := l.encode(template); err != nil {
+		return nil, err
+	}
 	tlsConfig, err := rest.TLSConfigFor(cfg)
 	if err != nil {
 		return nil, err
 	}
-	info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), media)
-	if !ok {
-		return nil, fmt.Errorf("--encoding: no codec for %s", media)
+	host, err := url.Parse(cfg.Host)
+	if err != nil {
+		return nil, err
 	}
-	encoder := scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion)
-	transport := &spreading{}
+	if tlsConfig.ServerName == "" {
+		tlsConfig.ServerName = host.Hostname()
+	}
+	tlsConfig.DynamicRecordSizingDisabled = true
+	path := "/api/v1/namespaces/" + url.PathEscape(namespace) + "/pods"
+	if protocol == protocolH1 {
+		head := "POST " + path + " HTTP/1.1\r\nHost: " + host.Host + "\r\nContent-Type: " + media + "\r\nAccept: " + media + "\r\n"
+		if cfg.BearerToken != "" {
+			head += "Authorization: Bearer " + cfg.BearerToken + "\r\n"
+		}
+		l.poster = newHTTP1(tlsConfig, host.Host, head+"Content-Length: ")
+		return l, nil
+	}
+	fields := []hpack.HeaderField{
+		{Name: ":method", Value: http.MethodPost}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: host.Host}, {Name: ":path", Value: path},
+		{Name: "content-type", Value: media}, {Name: "accept", Value: media}, {Name: "content-length", Value: strconv.Itoa(len(l.body))},
+	}
+	if cfg.BearerToken != "" {
+		fields = append(fields, hpack.HeaderField{Name: "authorization", Value: "Bearer " + cfg.BearerToken})
+	}
+	l.poster, err = overHTTP2(ctx, tlsConfig, host.Host, fields, connections)
+	return l, err
+}
+
+func overHTTP2(ctx context.Context, config *tls.Config, addr string, fields []hpack.HeaderField, connections int) (poster, error) {
+	s := &spreading{}
 	for range connections {
-		transport.over = append(transport.over, &http.Transport{TLSClientConfig: tlsConfig.Clone(), ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 1000})
+		c, err := dialHTTP2(ctx, config, addr, fields)
+		if err != nil {
+			return nil, errors.Join(err, s.close())
+		}
+		s.over = append(s.over, c)
 	}
-	return &loader{
-		client: &http.Client{Transport: transport}, media: media,
-		url: cfg.Host + "/api/v1/namespaces/" + url.PathEscape(namespace) + "/pods",
-		bodyOf: func(name string) ([]byte, error) {
-			pod := template.DeepCopy()
-			pod.Name = name
-			return runtime.Encode(encoder, pod)
-		},
-	}, nil
+	return s, nil
 }
 
-// spreading takes connections in turn.
-type spreading struct {
-	next atomic.Uint64
-	over []*http.Transport
+// encode makes the template of bodies.
+func (l *loader) encode(template *corev1.Pod) error {
+	info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), l.media)
+	if !ok {
+		return fmt.Errorf("--encoding: no codec for %s", l.media)
+	}
+	pod := template.DeepCopy()
+	pod.Name = podName(0)
+	var err error
+	if l.body, err = runtime.Encode(scheme.Codecs.EncoderForVersion(info.Serializer, corev1.SchemeGroupVersion), pod); err != nil {
+		return err
+	}
+	if n := bytes.Count(l.body, []byte(pod.Name)); n != 1 {
+		return fmt.Errorf("template: the name stands in it %d times", n)
+	}
+	l.at = bytes.Index(l.body, []byte(pod.Name))
+	return nil
 }
 
-func (s *spreading) RoundTrip(r *http.Request) (*http.Response, error) {
-	return s.over[s.next.Add(1)%uint64(len(s.over))].RoundTrip(r)
+// bodyOf writes the request of a pod whose name is as long as podName's over a former one.
+func (l *loader) bodyOf(b []byte, name string) []byte {
+	b = append(b[:0], l.body...)
+	copy(b[l.at:], name)
+	return b
 }
-
-var _ http.RoundTripper = (*spreading)(nil)
 
 // post creates one pod and answers how long that took. A 429 is obeyed, and counts in the time.
-func (l *loader) post(ctx context.Context, body []byte) (time.Duration, int, error) {
+func (l *loader) post(ctx context.Context, name string, body []byte) (made created, took time.Duration, refused int, err error) {
 	began := time.Now()
-	for refused := 0; ; refused++ {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.url, bytes.NewReader(body))
-		if err != nil {
-			return 0, refused, err
-		}
-		req.Header.Set("Content-Type", l.media)
-		req.Header.Set("Accept", l.media)
-		res, err := l.client.Do(req)
-		if err != nil {
-			return 0, refused, err
-		}
-		answer, err := io.ReadAll(res.Body)
-		res.Body.Close()
-		switch {
-		case err != nil:
-			return 0, refused, err
-		case res.StatusCode == http.StatusCreated:
-			return time.Since(began), refused, nil
-		case res.StatusCode != http.StatusTooManyRequests:
-			return 0, refused, fmt.Errorf("create: %s: %.300s", res.Status, answer)
+	for ; ; refused++ {
+		again := false
+		err := l.poster.post(ctx, body, func(status int, answer []byte) (err error) {
+			switch status {
+			case http.StatusCreated:
+				made, err = l.check(name, answer)
+				return err
+			case http.StatusTooManyRequests:
+				again = true
+				return nil
+			}
+			return fmt.Errorf("create: status %d: %.300s", status, answer)
+		})
+		if err != nil || !again {
+			return made, time.Since(began), refused, err
 		}
 		select {
-		case <-time.After(time.Second):
+		case <-time.After(l.refusedFor):
 		case <-ctx.Done():
-			return 0, refused, ctx.Err()
+			return made, 0, refused, ctx.Err()
 		}
 	}
 }
 
-// run posts n pods and answers each one's latency, by its number.
-func (l *loader) run(ctx context.Context, n, clients int, began []time.Time) (latencies []time.Duration, refused int64, err error) {
+// check holds a 201 to what it must say.
+func (l *loader) check(name string, answer []byte) (created, error) {
+	p, err := readAnswer(l.media, answer)
+	if err != nil {
+		return created{}, fmt.Errorf("create: answer: %w", err)
+	}
+	if string(p.name) != name || len(p.uid) == 0 || len(p.node) == 0 {
+		return created{}, fmt.Errorf("create of %s: answered pod %q, uid %q, node %q", name, p.name, p.uid, p.node)
+	}
+	return created{uid: string(p.uid), node: string(p.node)}, nil
+}
+
+// run posts n pods and answers each one's latency and what the server said of it, by its number.
+func (l *loader) run(ctx context.Context, n, clients int, began []time.Time) (latencies []time.Duration, made []created, refused int64, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	bodies := make([][]byte, n) // made before, so that the clients cost little
-	for i := range bodies {
-		if bodies[i], err = l.bodyOf(podName(i)); err != nil {
-			return nil, 0, err
-		}
-	}
-	latencies = make([]time.Duration, n)
+	defer context.AfterFunc(ctx, func() { _ = l.poster.close() })() // what waits for an answer ends too
+	latencies, made = make([]time.Duration, n), make([]created, n)
 	var next, refusals atomic.Int64
 	var wg sync.WaitGroup
 	for range clients {
 		wg.Go(func() {
+			var body []byte
 			for i := int(next.Add(1)) - 1; i < n && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+				name := podName(i)
+				body = l.bodyOf(body, name)
 				began[i] = time.Now()
-				took, r, err := l.post(ctx, bodies[i])
+				var r int
+				var err error
+				made[i], latencies[i], r, err = l.post(ctx, name, body)
 				refusals.Add(int64(r))
 				if err != nil {
 					cancel(err)
 					return
 				}
-				latencies[i] = took
 			}
 		})
 	}
 	wg.Wait()
 	if err := context.Cause(ctx); err != nil {
-		return nil, 0, err
+		return nil, nil, 0, err
 	}
-	return latencies, refusals.Load(), nil
+	return latencies, made, refusals.Load(), nil
+}
+
+// close ends the connections.
+func (l *loader) close() error {
+	if err := l.poster.close(); !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
 }
 
 func podName(i int) string { return fmt.Sprintf("p%07d", i) }
