@@ -32,6 +32,12 @@ type PlaceRequest struct {
 	NodeSelector map[string]string // labels the node must have
 	HostPorts    []HostPort        // that must be free there
 	Created      time.Time         // orders the pending
+	Template     uint64            // with the namespace, whose slot it may take; 0: none's
+}
+
+// Workload is whose slots the pod may take.
+func (r *PlaceRequest) Workload() Workload {
+	return Workload{Namespace: r.Key.Namespace, Template: r.Template}
 }
 
 // HostPort is a port of a host that one pod at a time may have.

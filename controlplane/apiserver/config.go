@@ -30,7 +30,8 @@ type Store interface {
 
 // Scheduler is the ledger that places pods and admits resizes.
 type Scheduler interface {
-	Place(context.Context, controlplane.PlaceRequest) (node string, err error)
+	// Place answers the node, and the slot that becomes the pod's.
+	Place(context.Context, controlplane.PlaceRequest) (controlplane.Placement, error)
 	Pend(controlplane.PlaceRequest)
 	Release(uid string)
 	Resize(ctx context.Context, uid string, d controlplane.Demand) (controlplane.ResizeVerdict, error)
@@ -51,12 +52,21 @@ type Streams struct {
 	Log, Exec, PortForward func(http.ResponseWriter, *http.Request, *corev1.Pod)
 }
 
+// Slots keeps slots ready ahead of pods. Both calls are quick.
+type Slots interface {
+	// Created tells of a pod that was stored, and where it was placed (the zero Placement: nowhere yet).
+	Created(pod *corev1.Pod, of controlplane.Workload, at controlplane.Placement)
+	// Spoilt tells of a slot that was taken by a pod that couldn't be stored. Its room is given back.
+	Spoilt(uid string)
+}
+
 // Config joins the server to the rest of the control plane.
 type Config struct {
 	Store     Store
 	Scheduler Scheduler
 	Admission Admission
 	Streams   Streams
+	Slots     Slots // nil: none are kept
 
 	// Bills answers the bills of a namespace (empty: all), or those of one name.
 	Bills func(ctx context.Context, namespace, name string) ([]v1alpha1.Bill, error)

@@ -196,7 +196,8 @@ type memoryLedger struct {
 	pending  map[string]controlplane.PlaceRequest
 	wishes   map[string]controlplane.Demand
 	undo     map[string]undo
-	fail     error // what Place answers
+	slots    map[controlplane.Workload][]string // uids
+	fail     error                              // what Place answers
 }
 
 // undo is what a pod had before its last resize.
@@ -208,7 +209,7 @@ type undo struct {
 
 func newMemoryLedger(node string, capacity controlplane.Demand) *memoryLedger {
 	return &memoryLedger{node: node, capacity: capacity, held: map[string]controlplane.Demand{},
-		pending: map[string]controlplane.PlaceRequest{}, wishes: map[string]controlplane.Demand{}, undo: map[string]undo{}}
+		pending: map[string]controlplane.PlaceRequest{}, wishes: map[string]controlplane.Demand{}, slots: map[controlplane.Workload][]string{}, undo: map[string]undo{}}
 }
 
 func (l *memoryLedger) freeLocked(but string) controlplane.Demand {
@@ -222,17 +223,22 @@ func (l *memoryLedger) freeLocked(but string) controlplane.Demand {
 	return free
 }
 
-func (l *memoryLedger) Place(_ context.Context, req controlplane.PlaceRequest) (string, error) {
+func (l *memoryLedger) Place(_ context.Context, req controlplane.PlaceRequest) (controlplane.Placement, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.fail != nil {
-		return "", l.fail
+		return controlplane.Placement{}, l.fail
+	}
+	if uids := l.slots[req.Workload()]; len(uids) > 0 && req.Template != 0 {
+		l.slots[req.Workload()] = uids[1:]
+		l.held[uids[0]] = req.Demand
+		return controlplane.Placement{Node: l.node, Slot: uids[0], Depth: controlplane.SlotContainer}, nil
 	}
 	if !req.Demand.Fits(l.freeLocked("")) {
-		return "", fmt.Errorf("0/1 nodes are available: %w", controlplane.ErrNoCapacity)
+		return controlplane.Placement{}, fmt.Errorf("0/1 nodes are available: %w", controlplane.ErrNoCapacity)
 	}
 	l.held[req.UID] = req.Demand
-	return l.node, nil
+	return controlplane.Placement{Node: l.node}, nil
 }
 
 func (l *memoryLedger) Pend(req controlplane.PlaceRequest) {

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"swell.dev/swell/controlplane"
 )
@@ -26,40 +27,53 @@ func (s *Server) createPod(ctx context.Context, o controlplane.Object) (controlp
 	if err != nil {
 		return nil, err
 	}
-	placed, err := s.place(ctx, pod, req)
+	if s.cfg.Slots != nil && req.NodeName == "" {
+		req.Template = controlplane.PodTemplate(pod)
+	}
+	at, err := s.place(ctx, pod, &req)
 	if err != nil {
 		return nil, err
 	}
 	// A client that leaves doesn't undo a commit under way: what became durable must keep its room.
 	out, err := s.insert(context.WithoutCancel(ctx), req.Key, pod)
 	if err != nil {
-		if placed {
+		if at.Node != "" {
 			s.cfg.Scheduler.Release(req.UID)
+		}
+		if at.Slot != "" {
+			s.cfg.Slots.Spoilt(at.Slot)
 		}
 		return nil, err
 	}
-	if !placed {
+	if at.Node == "" {
 		s.cfg.Scheduler.Pend(req)
+	}
+	if req.Template != 0 {
+		s.cfg.Slots.Created(out.(*corev1.Pod), req.Workload(), at)
 	}
 	return out, nil
 }
 
-// place reserves room and writes the outcome into the pod.
-func (s *Server) place(ctx context.Context, pod *corev1.Pod, req controlplane.PlaceRequest) (placed bool, err error) {
-	node, err := s.cfg.Scheduler.Place(ctx, req)
+// place reserves room and writes the outcome into the pod. One that takes a slot gets its UID from it, here and
+// in the request. The zero Placement: there is no room now.
+func (s *Server) place(ctx context.Context, pod *corev1.Pod, req *controlplane.PlaceRequest) (controlplane.Placement, error) {
+	at, err := s.cfg.Scheduler.Place(ctx, *req)
 	switch {
 	case err == nil:
-		scheduled(pod, node)
-		return true, nil
+		if at.Slot != "" {
+			pod.UID, req.UID = types.UID(at.Slot), at.Slot
+		}
+		scheduled(pod, at.Node)
+		return at, nil
 	case errors.Is(err, controlplane.ErrNoCapacity):
 		pod.Spec.NodeName = ""
 		setPodCondition(&pod.Status, corev1.PodCondition{
 			Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: corev1.PodReasonUnschedulable, Message: err.Error(),
 			ObservedGeneration: pod.Generation,
 		})
-		return false, nil
+		return at, nil
 	}
-	return false, err
+	return at, err
 }
 
 func scheduled(pod *corev1.Pod, node string) {

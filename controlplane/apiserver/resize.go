@@ -179,7 +179,7 @@ func (s *Server) placeAgain(ctx context.Context, next, old *corev1.Pod) (settle 
 		return nil, err
 	}
 	s.cfg.Scheduler.Release(was.UID)
-	placed, err := s.place(ctx, next, req)
+	at, err := s.place(ctx, next, &req) // of no workload: its UID is known, so it takes no slot
 	if err != nil {
 		s.cfg.Scheduler.Pend(was)
 		return nil, err
@@ -189,7 +189,7 @@ func (s *Server) placeAgain(ctx context.Context, next, old *corev1.Pod) (settle 
 		case !committed:
 			s.cfg.Scheduler.Release(was.UID)
 			s.cfg.Scheduler.Pend(was)
-		case !placed:
+		case at.Node == "":
 			s.cfg.Scheduler.Pend(req)
 		}
 	}, nil

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,10 +29,14 @@ func walk(t *testing.T, seed uint64, check bool) []string {
 	c := newCore()
 	var log []string
 	capacity := map[string]controlplane.Demand{}
+	ahead := slotCheck{made: map[string]controlplane.PlaceRequest{}}
 	for step := range 1500 {
 		uid := fmt.Sprintf("p%d", random.IntN(120))
+		if n := len(ahead.taken); n > 0 && random.IntN(3) == 0 {
+			uid = ahead.taken[random.IntN(n)] // a pod that took a slot
+		}
 		d := controlplane.Demand{CPUMilli: random.Int64N(8) * 250, MemoryBytes: random.Int64N(8) * 256}
-		switch random.IntN(12) {
+		switch random.IntN(15) {
 		case 0:
 			name := fmt.Sprintf("n%d", random.IntN(12))
 			grown := capacity[name].Max(controlplane.Demand{CPUMilli: random.Int64N(5000), MemoryBytes: random.Int64N(5000)})
@@ -46,13 +51,21 @@ func walk(t *testing.T, seed uint64, check bool) []string {
 			}
 		case 2, 3, 4, 5:
 			req := randomRequest(random, uid, d, step)
-			held, best := c.pods[uid], bruteForce(c, &req)
-			got, err := c.place(req)
-			if check && held == nil && (best == nil) != (err != nil) {
-				t.Fatalf("step %d: place %+v: %q, %v, but %v would do", step, req, got, err, best)
+			held, best := c.pods[uid], bruteForce(c, &req, false)
+			if best == nil {
+				best = bruteForce(c, &req, true)
 			}
-			if check && held == nil && best != nil && got != best.spec.Name {
-				t.Fatalf("step %d: place %+v on %s, best is %s", step, req, got, best.spec.Name)
+			suits := ahead.suits(c, &req)
+			got, err := c.place(req)
+			if check && held == nil && suits != (got.Slot != "") {
+				t.Fatalf("step %d: place %+v: %+v, %v, but that a slot suits is %v", step, req, got, err, suits)
+			}
+			if got.Slot != "" {
+				ahead.take(t, step, got, &req)
+			} else if check && held == nil && (best == nil) != (err != nil) {
+				t.Fatalf("step %d: place %+v: %+v, %v, but %v would do", step, req, got, err, best)
+			} else if check && held == nil && best != nil && got.Node != best.spec.Name {
+				t.Fatalf("step %d: place %+v on %s, best is %s", step, req, got.Node, best.spec.Name)
 			}
 			if err != nil {
 				c.pend(req)
@@ -65,6 +78,21 @@ func walk(t *testing.T, seed uint64, check bool) []string {
 			log = append(log, fmt.Sprint("resize ", uid, v, err))
 			if random.IntN(3) == 0 {
 				c.revert(uid)
+			}
+		case 10, 11:
+			req := randomRequest(random, fmt.Sprintf("s%d", step), d, step)
+			req.Template, req.NodeName = 1+random.Uint64N(2), ""
+			if node, err := c.addSlot(req); err == nil {
+				ahead.made[req.UID] = req
+				log = append(log, fmt.Sprint("slot ", req.UID, node))
+			}
+		case 12:
+			if r := anySlot(c, random); r != nil {
+				if random.IntN(3) == 0 {
+					c.removeSlot(r.uid)
+				} else {
+					c.deepen(r.uid, controlplane.SlotDepth(random.IntN(5)))
+				}
 			}
 		default:
 			if r := c.pods[uid]; r != nil {
@@ -82,7 +110,13 @@ func walk(t *testing.T, seed uint64, check bool) []string {
 }
 
 func randomRequest(random *rand.Rand, uid string, d controlplane.Demand, step int) controlplane.PlaceRequest {
-	req := controlplane.PlaceRequest{UID: uid, Demand: d, Created: time.Unix(int64(step), 0)}
+	req := controlplane.PlaceRequest{
+		UID: uid, Demand: d, Created: time.Unix(int64(step), 0),
+		Key: controlplane.Key{Namespace: []string{"x", "y"}[random.IntN(2)]}, Template: random.Uint64N(3),
+	}
+	if req.Template != 0 { // as the size is part of what a template hashes
+		req.Demand = controlplane.Demand{CPUMilli: 500 * int64(req.Template), MemoryBytes: 512 * int64(req.Template)}
+	}
 	switch random.IntN(6) {
 	case 0:
 		req.NodeName = fmt.Sprintf("n%d", random.IntN(12))
@@ -96,19 +130,78 @@ func randomRequest(random *rand.Rand, uid string, d controlplane.Demand, step in
 	return req
 }
 
-// bruteForce is the choice by a look at all nodes.
-func bruteForce(c *core, req *controlplane.PlaceRequest) *node {
+// bruteForce is the choice by a look at all nodes, as if they had no slots or as they are.
+func bruteForce(c *core, req *controlplane.PlaceRequest, withoutSlots bool) *node {
 	var best *node
+	var at slot
 	for _, n := range c.fleet.nodes {
-		if !n.takes(req) {
+		f := n.free()
+		bare := *n
+		if withoutSlots {
+			for _, r := range n.slots {
+				bare.used.CPUMilli -= r.allocated.CPUMilli
+				bare.used.MemoryBytes -= r.allocated.MemoryBytes
+				bare.pods--
+				bare.ports = slices.Clone(bare.ports)
+				bare.giveBack(r.ports)
+			}
+			f = bare.free()
+		}
+		if !bare.takes(req) {
 			continue
 		}
-		f := n.free()
-		if s := (slot{f.CPUMilli, f.MemoryBytes, n}); best == nil || s.before(slot{best.free().CPUMilli, best.free().MemoryBytes, best}) {
-			best = n
+		if s := (slot{f.CPUMilli, f.MemoryBytes, n}); best == nil || s.before(at) {
+			best, at = n, s
 		}
 	}
 	return best
+}
+
+// slotCheck knows which slots were made, and which have become a pod.
+type slotCheck struct {
+	made  map[string]controlplane.PlaceRequest
+	taken []string
+}
+
+// suits tells by a look at all slots whether the pod can have one.
+func (s *slotCheck) suits(c *core, req *controlplane.PlaceRequest) bool {
+	for _, r := range c.pods {
+		if r.ahead != nil && req.Template != 0 && req.NodeName == "" && r.ahead.workload == req.Workload() && r.allocated == req.Demand &&
+			r.node.lasts() && r.node.matches(req.NodeSelector) {
+			return true
+		}
+	}
+	return false
+}
+
+// lasts tells whether a node may keep slots: it is open, but for the number of pods.
+func (n *node) lasts() bool { return n.known && n.spec.Ready && !n.spec.Cordoned }
+
+func (s *slotCheck) take(t *testing.T, step int, got controlplane.Placement, req *controlplane.PlaceRequest) {
+	t.Helper()
+	made, ok := s.made[got.Slot]
+	if !ok {
+		t.Fatalf("step %d: slot %s was taken twice, or never made", step, got.Slot)
+	}
+	if made.Workload() != req.Workload() || made.Demand != req.Demand {
+		t.Fatalf("step %d: %+v got the slot made for %+v", step, req, made)
+	}
+	delete(s.made, got.Slot)
+	s.taken = append(s.taken, got.Slot)
+}
+
+func anySlot(c *core, random *rand.Rand) *reservation {
+	var all []*reservation
+	for _, r := range c.pods {
+		if r.ahead != nil {
+			all = append(all, r)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	slices.SortFunc(all, func(a, b *reservation) int { return strings.Compare(a.uid, b.uid) })
+	return all[random.IntN(len(all))]
 }
 
 func checkInvariants(t *testing.T, c *core, step int) {
@@ -116,8 +209,16 @@ func checkInvariants(t *testing.T, c *core, step int) {
 	used := map[*node]controlplane.Demand{}
 	pods := map[*node]int{}
 	ports := map[*node][]controlplane.HostPort{}
-	wishes := 0
+	wishes, inSlots := 0, 0
+	var slotRoom controlplane.Demand
 	for uid, r := range c.pods {
+		if r.ahead != nil {
+			inSlots++
+			slotRoom = slotRoom.Add(r.allocated)
+			if line := c.slots.shelves[r.ahead.workload][r.ahead.depth]; line[r.ahead.index] != r || !slices.Contains(r.node.slots, r) {
+				t.Fatalf("step %d: slot %s isn't where it is looked for", step, uid)
+			}
+		}
 		used[r.node] = used[r.node].Add(r.reserved())
 		pods[r.node]++
 		if c.pending.pods[uid] != nil {
@@ -134,6 +235,20 @@ func checkInvariants(t *testing.T, c *core, step int) {
 			t.Fatalf("step %d: %s is on a node that is forgotten", step, uid)
 		}
 	}
+	shelved := 0
+	for w, s := range c.slots.shelves {
+		was := shelved
+		for _, line := range s {
+			shelved += len(line)
+		}
+		if was == shelved {
+			t.Fatalf("step %d: an empty shelf of %v is left", step, w)
+		}
+	}
+	if c.slots.count != inSlots || shelved != inSlots || c.slots.room != slotRoom {
+		t.Fatalf("step %d: %d slots with %v, %d on shelves, counted %d with %v", step, inSlots, slotRoom, shelved, c.slots.count, c.slots.room)
+	}
+	holders := 0
 	indexed := 0
 	for name, n := range c.fleet.nodes {
 		if n.used != used[n] || n.pods != pods[n] {
@@ -147,13 +262,23 @@ func checkInvariants(t *testing.T, c *core, step int) {
 				t.Fatalf("step %d: %s has given port %v out twice: %v", step, name, p, n.ports)
 			}
 		}
-		if f := n.free(); n.known && (f.CPUMilli < 0 || f.MemoryBytes < 0) {
+		if f := n.free(); (n.known || len(n.slots) > 0) && (f.CPUMilli < 0 || f.MemoryBytes < 0) {
 			t.Fatalf("step %d: %s is promised beyond its capacity: %v free", step, name, f)
 		}
 		if n.known && n.pods > n.spec.MaxPods {
 			t.Fatalf("step %d: %s has %d pods", step, name, n.pods)
 		}
 		wishes -= len(n.deferred)
+		inSlots -= len(n.slots)
+		if n.holds {
+			holders++
+			if f := n.freeWithSlots(); n.heldAt != (slot{f.CPUMilli, f.MemoryBytes, n}) {
+				t.Fatalf("step %d: %s with slots is indexed at %v, has %v", step, name, n.heldAt, f)
+			}
+		}
+		if n.holds != (len(n.slots) > 0) || len(n.slots) > 0 && !n.lasts() {
+			t.Fatalf("step %d: %s has %d slots, indexed %v", step, name, len(n.slots), n.holds)
+		}
 		if n.indexed != n.open() {
 			t.Fatalf("step %d: %s is indexed: %v, open: %v", step, name, n.indexed, n.open())
 		}
@@ -164,6 +289,12 @@ func checkInvariants(t *testing.T, c *core, step int) {
 	if wishes != 0 {
 		t.Fatalf("step %d: the nodes' deferred resizes aren't the pods' wishes", step)
 	}
+	if inSlots != 0 {
+		t.Fatalf("step %d: the nodes' slots aren't those of the ledger", step)
+	}
+	if n := checkTree(t, c.slots.holders.root, step); n != holders {
+		t.Fatalf("step %d: %d nodes in the tree of those with slots, %d are", step, n, holders)
+	}
 	if n := checkTree(t, c.fleet.all.root, step); n != indexed {
 		t.Fatalf("step %d: %d nodes in the tree, %d indexed", step, n, indexed)
 	}
@@ -173,7 +304,7 @@ func checkInvariants(t *testing.T, c *core, step int) {
 	inLines := 0
 	for s, l := range c.pending.lines {
 		inLines += len(*l)
-		if n := bruteForce(c, &(*l)[0].req); n != nil {
+		if n := bruteForce(c, &(*l)[0].req, true); n != nil {
 			t.Fatalf("step %d: a pod of shape %+v pends, though %s has room", step, s, n.spec.Name)
 		}
 	}
@@ -196,7 +327,7 @@ func checkTree(t *testing.T, b *branch, step int) int {
 			}
 		}
 	}
-	if b.maxMemory != most || !b.node.indexed || b.node.at != b.slot ||
+	if b.maxMemory != most || !(b.node.indexed && b.node.at == b.slot || b.node.holds && b.node.heldAt == b.slot) ||
 		(b.left != nil && !b.left.before(b.slot)) || (b.right != nil && !b.before(b.right.slot)) {
 		t.Fatalf("step %d: the tree is broken at %s", step, b.node.spec.Name)
 	}

@@ -22,6 +22,14 @@
 // O(shapes) for each pod placed, however many wait. No pod pends that fits anywhere: so whoever comes new
 // takes only room that nobody who waits could use.
 //
+// # Slots
+//
+// A slot is room that is held for a pod which is expected, by the tenant and template that it will have. Such
+// a pod takes the one that has come farthest, in constant time and with the slot's UID. For everybody else a
+// slot's room is as good as free, only asked for last: a pod that fits nowhere else, a resize, and whoever
+// waits when a node becomes one for him get it, on the node where they fit best, and as few slots as need be
+// are given up. A node that takes nothing new has no slots.
+//
 // # What counts against a node
 //
 // Of each pod the larger of what was admitted and what is actuated, for CPU and memory each: a pod that

@@ -17,6 +17,11 @@ type node struct {
 	ports    []controlplane.HostPort // that its pods have; few do
 	deferred []*reservation          // resizes that wait for room, in the order they were asked for
 
+	slots    []*reservation      // those of its pods that are slots
+	slotRoom controlplane.Demand // that they hold
+	heldAt   slot                // among the nodes with slots; valid if holds
+	holds    bool
+
 	indexed bool
 	at      slot // in the trees; valid if indexed
 }

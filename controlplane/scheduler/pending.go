@@ -113,7 +113,7 @@ func (p *pending) remove(uid string) {
 func (p *pending) oldestFor(n *node) *waiting {
 	var best *waiting
 	for _, l := range p.lines {
-		if head := (*l)[0]; (best == nil || older(head, best)) && n.takes(&head.req) {
+		if head := (*l)[0]; (best == nil || older(head, best)) && (n.takes(&head.req) || n.takesWithSlots(&head.req)) {
 			best = head
 		}
 	}

@@ -23,6 +23,7 @@ func (c *core) resize(uid string, d controlplane.Demand) (controlplane.ResizeVer
 	r.undo = &sizes{r.allocated, r.actual, r.wish}
 	c.forgetWish(r)
 	if c.admits(r, d) {
+		c.makeRoomFor(r, d)
 		c.allocate(r, d)
 		return controlplane.ResizeAdmitted, nil
 	}
@@ -57,10 +58,11 @@ func (c *core) revert(uid string) {
 	c.fill(r.node)
 }
 
-// admits tells whether the pod's node has the room that the new size takes beyond what the pod holds. What
-// doesn't grow is always admitted, also where the node is over its capacity.
+// admits tells whether the pod's node has the room that the new size takes beyond what the pod holds; slots
+// give theirs up, see makeRoomFor. What doesn't grow is always admitted, also where the node is over its
+// capacity.
 func (c *core) admits(r *reservation, d controlplane.Demand) bool {
-	free, holds, next := r.node.free(), r.reserved(), d.Max(r.actual)
+	free, holds, next := r.node.freeWithSlots(), r.reserved(), d.Max(r.actual)
 	fits := func(allocated, wanted, more, free int64) bool {
 		return wanted <= allocated || more <= 0 || more <= free
 	}
@@ -113,6 +115,7 @@ func (c *core) retryDeferred(n *node) {
 		}
 		d := *r.wish
 		r.wish, r.undo = nil, nil
+		c.makeRoomFor(r, d)
 		c.allocate(r, d)
 		c.decisions = append(c.decisions, decision{uid: r.uid, node: n.spec.Name, resize: d})
 		return true

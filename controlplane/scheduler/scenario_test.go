@@ -25,6 +25,9 @@ var rewrite = flag.Bool("rewrite", false, "write the scenarios' outcomes anew")
 //	restore POD NODE [cpu=] [memory=]
 //	resize|actuated POD [cpu=] [memory=]
 //	release|revert POD
+//	slot NAME [as for place]; its workload is that of pods placed with the same tenant= and of=
+//	deepen SLOT DEPTH
+//	unslot SLOT
 //	show
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -76,6 +79,8 @@ type arguments struct {
 	demand             controlplane.Demand
 	pods, at           int
 	node               string
+	tenant             string
+	template           int
 	notReady, cordoned bool
 	labels             map[string]string
 	ports              []controlplane.HostPort
@@ -104,6 +109,10 @@ func parse(t *testing.T, words []string) arguments {
 			a.at = number()
 		case k == "port":
 			a.ports = append(a.ports, controlplane.HostPort{Protocol: "TCP", Port: int32(number())})
+		case k == "tenant":
+			a.tenant = v
+		case k == "of":
+			a.template = number()
 		case k == "node":
 			a.node = v
 		case w == "notready":
@@ -137,18 +146,31 @@ func step(t *testing.T, c *core, line string) []string {
 		c.setNode(controlplane.Node{Name: name, Labels: a.labels, Capacity: a.demand, MaxPods: a.pods, Ready: !a.notReady, Cordoned: a.cordoned})
 	case "remove":
 		c.removeNode(name)
-	case "place", "pend":
+	case "place", "pend", "slot":
 		a := parse(t, rest)
-		req := controlplane.PlaceRequest{UID: name, Demand: a.demand, NodeName: a.node, NodeSelector: a.labels, HostPorts: a.ports, Created: time.Unix(int64(a.at), 0)}
+		req := controlplane.PlaceRequest{UID: name, Demand: a.demand, NodeName: a.node, NodeSelector: a.labels, HostPorts: a.ports, Created: time.Unix(int64(a.at), 0),
+			Key: controlplane.Key{Namespace: a.tenant}, Template: uint64(a.template)}
 		if words[0] == "pend" {
 			c.pend(req)
 			break
 		}
-		node, err := c.place(req)
-		if err != nil {
+		if words[0] == "slot" {
+			node, err := c.addSlot(req)
+			if err != nil {
+				out = append(out, err.Error())
+			} else {
+				out = append(out, "on "+node)
+			}
+			break
+		}
+		p, err := c.place(req)
+		switch {
+		case err != nil:
 			out = append(out, err.Error())
-		} else {
-			out = append(out, "on "+node)
+		case p.Slot != "":
+			out = append(out, fmt.Sprintf("on %s in slot %s, %s", p.Node, p.Slot, p.Depth))
+		default:
+			out = append(out, "on "+p.Node)
 		}
 	case "restore":
 		c.restore(controlplane.PlaceRequest{UID: name, NodeName: rest[0], Demand: parse(t, rest[1:]).demand})
@@ -165,6 +187,10 @@ func step(t *testing.T, c *core, line string) []string {
 		c.actuated(name, parse(t, rest).demand)
 	case "revert":
 		c.revert(name)
+	case "deepen":
+		c.deepen(name, map[string]controlplane.SlotDepth{"Sandbox": controlplane.SlotSandbox, "Container": controlplane.SlotContainer}[rest[0]])
+	case "unslot":
+		c.removeSlot(name)
 	case "release":
 		c.release(name)
 	default:
@@ -184,6 +210,9 @@ func (d decision) String() string {
 	if d.bound != nil {
 		return fmt.Sprintf("bound %s to %s", d.uid, d.node)
 	}
+	if d.slot {
+		return fmt.Sprintf("slot %s on %s given up", d.uid, d.node)
+	}
 	return fmt.Sprintf("resize of %s to %s admitted on %s", d.uid, size(d.resize), d.node)
 }
 
@@ -191,6 +220,9 @@ func showNodes(c *core) []string {
 	var out []string
 	for name, n := range c.fleet.nodes {
 		line := fmt.Sprintf("%s: %d pods, %s free", name, n.pods, size(n.free()))
+		if len(n.slots) > 0 {
+			line += fmt.Sprintf(", %d of them slots", len(n.slots))
+		}
 		if len(n.deferred) > 0 {
 			line += fmt.Sprintf(", %d deferred", len(n.deferred))
 		}

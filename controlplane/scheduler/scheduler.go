@@ -16,6 +16,8 @@ type Config struct {
 	Bound func(req controlplane.PlaceRequest, node string)
 	// ResizeAdmitted tells that a deferred resize has its room.
 	ResizeAdmitted func(uid string, d controlplane.Demand)
+	// SlotGivenUp tells that a slot has lost its room, to a pod or with its node. Nil: nobody adds slots.
+	SlotGivenUp func(uid, node string)
 	// Workers is how many calls run at once; default 64.
 	Workers int
 }
@@ -45,15 +47,21 @@ func New(cfg Config) (*Scheduler, error) {
 	if cfg.Workers <= 0 {
 		cfg.Workers = 64
 	}
+	if cfg.SlotGivenUp == nil {
+		cfg.SlotGivenUp = func(string, string) {}
+	}
 	s := &Scheduler{
 		requests: make(chan request, maxRequests),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
 	}
 	s.outbox = newOutbox(cfg.Workers, func(d decision) {
-		if d.bound != nil {
+		switch {
+		case d.bound != nil:
 			cfg.Bound(*d.bound, d.node)
-		} else {
+		case d.slot:
+			cfg.SlotGivenUp(d.uid, d.node)
+		default:
 			cfg.ResizeAdmitted(d.uid, d.resize)
 		}
 	})
@@ -113,16 +121,46 @@ func (s *Scheduler) do(ctx context.Context, f func(*core)) error {
 	}
 }
 
-// Place reserves room for a pod and answers its node; for one that has a node already, that node.
+// Place reserves room for a pod and answers its node; for one that has a node already, that node. A pod of a
+// workload with slots gets one of them: from then on its room is known by the slot's UID, which has to become
+// the pod's.
 // ErrNoCapacity, an *Unschedulable: no node has room; the pod isn't remembered, see Pend.
-func (s *Scheduler) Place(ctx context.Context, req controlplane.PlaceRequest) (node string, err error) {
+func (s *Scheduler) Place(ctx context.Context, req controlplane.PlaceRequest) (p controlplane.Placement, err error) {
 	if req.UID == "" || req.Demand.CPUMilli < 0 || req.Demand.MemoryBytes < 0 {
-		return "", fmt.Errorf("%s: placement needs a uid and a demand that isn't negative", req.Key)
+		return p, fmt.Errorf("%s: placement needs a uid and a demand that isn't negative", req.Key)
 	}
-	if queued := s.do(ctx, func(c *core) { node, err = c.place(req) }); queued != nil {
-		return "", fmt.Errorf("%s: %w", req.Key, queued)
+	if queued := s.do(ctx, func(c *core) { p, err = c.place(req) }); queued != nil {
+		return controlplane.Placement{}, fmt.Errorf("%s: %w", req.Key, queued)
+	}
+	return p, err
+}
+
+// AddSlot reserves room for a pod that is expected, and answers the node. The request is the one that such a
+// pod would make, under a UID of the slot's own. ErrNoCapacity: no node has room that is free.
+func (s *Scheduler) AddSlot(ctx context.Context, req controlplane.PlaceRequest) (node string, err error) {
+	if req.UID == "" || req.Template == 0 {
+		return "", fmt.Errorf("%s: a slot needs a uid and a template", req.Key)
+	}
+	if queued := s.do(ctx, func(c *core) { node, err = c.addSlot(req) }); queued != nil {
+		return "", queued
 	}
 	return node, err
+}
+
+// DeepenSlot tells how far a slot has come.
+func (s *Scheduler) DeepenSlot(uid string, depth controlplane.SlotDepth) {
+	s.call(func(c *core) { c.deepen(uid, depth) })
+}
+
+// RemoveSlot gives a slot's room back. If a pod has taken it by now, nothing is done.
+func (s *Scheduler) RemoveSlot(uid string) {
+	s.call(func(c *core) { c.removeSlot(uid) })
+}
+
+// Room answers what is free on nodes that are open, slots' room not counted as free, and what slots hold.
+func (s *Scheduler) Room() (free, slots controlplane.Demand) {
+	s.call(func(c *core) { free, slots = c.room() })
+	return free, slots
 }
 
 // Pend remembers a pod that no node had room for. Bound tells when there is.

@@ -47,8 +47,8 @@ func TestErrors(t *testing.T) {
 		t.Errorf("without nodes: %v", err)
 	}
 	s.SetNode(host("a", 2))
-	if node, err := s.Place(t.Context(), request1("p", 2)); node != "a" || err != nil {
-		t.Errorf("got %q, %v", node, err)
+	if p, err := s.Place(t.Context(), request1("p", 2)); p.Node != "a" || err != nil {
+		t.Errorf("got %+v, %v", p, err)
 	}
 	if _, err = s.Place(t.Context(), request1("q", 1)); !errors.Is(err, controlplane.ErrNoCapacity) || errors.Is(err, controlplane.ErrInfeasible) {
 		t.Errorf("full: %v", err)
@@ -86,14 +86,14 @@ func TestConcurrentPlacementsNeverOverbook(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 100 {
 		wg.Go(func() {
-			node, err := s.Place(t.Context(), request1(fmt.Sprint("p", i), 1))
+			p, err := s.Place(t.Context(), request1(fmt.Sprint("p", i), 1))
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				refused++
 				return
 			}
-			perNode[node]++
+			perNode[p.Node]++
 		})
 	}
 	wg.Wait()

@@ -1,0 +1,297 @@
+package scheduler
+
+import (
+	"slices"
+
+	"swell.dev/swell/controlplane"
+)
+
+// A slot is a reservation without a pod: it holds the room of one of its workload. Who asks for it takes it
+// over as it is, in constant time. To everybody else its room counts as free: it is given up when a real pod
+// or a resize finds no other.
+
+// ahead is what makes a reservation a slot.
+type ahead struct {
+	workload controlplane.Workload
+	depth    controlplane.SlotDepth
+	index    int // among those of this depth
+}
+
+// shelf is the slots of one workload, by how far they have come.
+type shelf [controlplane.SlotContainer + 1][]*reservation
+
+// slots holds the slots of all workloads.
+type slots struct {
+	shelves map[controlplane.Workload]*shelf // none is empty
+	count   int
+	room    controlplane.Demand // that they hold
+	holders tree                // nodes with slots, by the room that they have if they give those up
+}
+
+func newSlots() slots { return slots{shelves: map[controlplane.Workload]*shelf{}} }
+
+// looks bounds how many slots of a depth are looked at for one pod. All of a workload suit its pods but for
+// what has changed about their nodes since, so the first one nearly always does.
+const looks = 8
+
+// takeSlot gives a pod the deepest slot of its workload on a node that accepts it, nil if there is none.
+func (c *core) takeSlot(req *controlplane.PlaceRequest) *reservation {
+	if req.Template == 0 || req.NodeName != "" || c.slots.count == 0 {
+		return nil
+	}
+	s := c.slots.shelves[req.Workload()]
+	if s == nil {
+		return nil
+	}
+	for depth := len(s) - 1; depth > 0; depth-- {
+		line := s[depth]
+		for i := len(line) - 1; i >= max(0, len(line)-looks); i-- {
+			if r := line[i]; r.allocated == req.Demand && r.node.acceptsInSlot(req) {
+				return r
+			}
+		}
+	}
+	return nil
+}
+
+// acceptsInSlot is accepts for a pod that takes a slot here: the slot has the pod's room and ports.
+func (n *node) acceptsInSlot(req *controlplane.PlaceRequest) bool {
+	return n.known && n.spec.Ready && !n.spec.Cordoned && n.matches(req.NodeSelector)
+}
+
+// addSlot places a slot like a pod, in room that nobody else can use now.
+func (c *core) addSlot(req controlplane.PlaceRequest) (string, error) {
+	if r := c.pods[req.UID]; r != nil {
+		return r.node.spec.Name, nil
+	}
+	n := c.fleet.find(&req)
+	if n == nil {
+		return "", controlplane.ErrNoCapacity // why is nobody's question: no pod waits for it
+	}
+	c.reserve(n, &req)
+	r := c.pods[req.UID]
+	r.ahead = &ahead{workload: req.Workload()}
+	c.count(r, 1)
+	c.shelve(r, controlplane.SlotCapacity)
+	return n.spec.Name, nil
+}
+
+// deepen takes over how far a slot has come. What isn't a slot any more is left alone.
+func (c *core) deepen(uid string, depth controlplane.SlotDepth) {
+	if r := c.pods[uid]; r != nil && r.ahead != nil && depth > controlplane.SlotNone && depth <= controlplane.SlotContainer {
+		c.unshelve(r)
+		c.shelve(r, depth)
+	}
+}
+
+// removeSlot gives a slot's room back, unless a pod has it by now.
+func (c *core) removeSlot(uid string) {
+	if r := c.pods[uid]; r != nil && r.ahead != nil {
+		c.release(uid)
+	}
+}
+
+// giveUp gives up a slot that its owner didn't ask to remove, and tells.
+func (c *core) giveUp(r *reservation) {
+	c.decisions = append(c.decisions, decision{uid: r.uid, node: r.node.spec.Name, slot: true})
+	c.drop(r)
+}
+
+// convert makes a slot its pod's reservation.
+func (c *core) convert(r *reservation) {
+	c.unshelve(r)
+	c.count(r, -1)
+	r.ahead = nil
+	c.reindexHolder(r.node)
+}
+
+func (c *core) shelve(r *reservation, depth controlplane.SlotDepth) {
+	s := c.slots.shelves[r.ahead.workload]
+	if s == nil {
+		s = &shelf{}
+		c.slots.shelves[r.ahead.workload] = s
+	}
+	r.ahead.depth, r.ahead.index = depth, len(s[depth])
+	s[depth] = append(s[depth], r)
+}
+
+func (c *core) unshelve(r *reservation) {
+	s := c.slots.shelves[r.ahead.workload]
+	line := s[r.ahead.depth]
+	last := len(line) - 1
+	line[r.ahead.index] = line[last]
+	line[r.ahead.index].ahead.index = r.ahead.index
+	line[last] = nil
+	s[r.ahead.depth] = line[:last]
+	for _, l := range s {
+		if len(l) > 0 {
+			return
+		}
+	}
+	delete(c.slots.shelves, r.ahead.workload)
+}
+
+// count enters a slot into the sums of its node and of all (by 1), or takes it out (by -1).
+func (c *core) count(r *reservation, by int64) {
+	held := controlplane.Demand{CPUMilli: by * r.allocated.CPUMilli, MemoryBytes: by * r.allocated.MemoryBytes}
+	c.slots.room = c.slots.room.Add(held)
+	c.slots.count += int(by)
+	n := r.node
+	n.slotRoom = n.slotRoom.Add(held)
+	if by > 0 {
+		n.slots = append(n.slots, r)
+	} else {
+		n.slots = slices.DeleteFunc(n.slots, func(x *reservation) bool { return x == r })
+	}
+	c.reindexHolder(n)
+}
+
+// reindexHolder moves a node to where it belongs among those with slots.
+func (c *core) reindexHolder(n *node) {
+	if n.holds {
+		c.slots.holders.remove(n.heldAt)
+		n.holds = false
+	}
+	if len(n.slots) == 0 || !n.known || !n.spec.Ready {
+		return
+	}
+	free := n.freeWithSlots()
+	n.heldAt, n.holds = slot{free.CPUMilli, free.MemoryBytes, n}, true
+	c.slots.holders.insert(n.heldAt)
+}
+
+func (n *node) freeWithSlots() controlplane.Demand { return n.free().Add(n.slotRoom) }
+
+// takesWithSlots is takes if the node gives up its slots.
+func (n *node) takesWithSlots(req *controlplane.PlaceRequest) bool {
+	if len(n.slots) == 0 || !n.known || !n.spec.Ready || n.pods-len(n.slots) >= n.spec.MaxPods {
+		return false
+	}
+	if req.NodeName != "" && req.NodeName != n.spec.Name || req.NodeName == "" && n.spec.Cordoned {
+		return false
+	}
+	if !req.Demand.Fits(n.freeWithSlots()) || !n.matches(req.NodeSelector) {
+		return false
+	}
+	for _, p := range req.HostPorts {
+		for _, q := range n.ports {
+			if p.Conflicts(q) && !slices.ContainsFunc(n.slots, func(r *reservation) bool { return slices.Contains(r.ports, q) }) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// findAmongSlots makes room for a pod where slots hold it, best fit as if that room were free. It answers the
+// node, nil if there is none.
+func (c *core) findAmongSlots(req *controlplane.PlaceRequest) *node {
+	if c.slots.count == 0 || c.reasons.known[shapeOf(req)] != nil {
+		return nil // known to fit nowhere since the ledger last changed
+	}
+	var n *node
+	if req.NodeName != "" {
+		if n = c.fleet.nodes[req.NodeName]; n == nil || !n.takesWithSlots(req) {
+			return nil
+		}
+	} else if n = c.slots.holders.bestFit(req.Demand.CPUMilli, req.Demand.MemoryBytes, func(n *node) bool { return n.takesWithSlots(req) }); n == nil {
+		return nil
+	}
+	c.makeRoom(n, req.Demand, req.HostPorts, 1)
+	return n
+}
+
+// makeRoom gives up as few of a node's slots as need be for that much free room, ports and pods.
+func (c *core) makeRoom(n *node, room controlplane.Demand, ports []controlplane.HostPort, pods int) {
+	for _, p := range ports {
+		for _, r := range slices.Clone(n.slots) {
+			if slices.ContainsFunc(r.ports, p.Conflicts) {
+				c.giveUp(r)
+			}
+		}
+	}
+	for len(n.slots) > 0 {
+		free := n.free()
+		lacks := controlplane.Demand{CPUMilli: room.CPUMilli - free.CPUMilli, MemoryBytes: room.MemoryBytes - free.MemoryBytes}
+		lacksPod := n.pods+pods > n.spec.MaxPods
+		if lacks.CPUMilli <= 0 && lacks.MemoryBytes <= 0 && !lacksPod {
+			return
+		}
+		c.giveUp(n.cheapest(lacks))
+	}
+}
+
+// makeRoomFor gives up slots for another size of a pod, which was admitted.
+func (c *core) makeRoomFor(r *reservation, d controlplane.Demand) {
+	if len(r.node.slots) == 0 {
+		return
+	}
+	holds, next := r.reserved(), d.Max(r.actual)
+	grows := func(allocated, wanted, more int64) int64 {
+		if wanted <= allocated {
+			return 0
+		}
+		return max(0, more)
+	}
+	c.makeRoom(r.node, controlplane.Demand{
+		CPUMilli:    grows(r.allocated.CPUMilli, d.CPUMilli, next.CPUMilli-holds.CPUMilli),
+		MemoryBytes: grows(r.allocated.MemoryBytes, d.MemoryBytes, next.MemoryBytes-holds.MemoryBytes),
+	}, nil, 0)
+}
+
+// cheapest is the slot to give up for what lacks: the smallest that is enough, else the one that brings most.
+// Of equal ones the one that has come least far goes, then the first by UID.
+func (n *node) cheapest(lacks controlplane.Demand) *reservation {
+	brings := func(r *reservation) (enough bool, share float64) {
+		part := func(has, lacks int64) float64 {
+			if lacks <= 0 {
+				return 0
+			}
+			return min(1, float64(has)/float64(lacks))
+		}
+		return lacks.Fits(r.allocated), part(r.allocated.CPUMilli, lacks.CPUMilli) + part(r.allocated.MemoryBytes, lacks.MemoryBytes)
+	}
+	better := func(a, b *reservation) bool {
+		enoughA, shareA := brings(a)
+		enoughB, shareB := brings(b)
+		switch {
+		case enoughA != enoughB:
+			return enoughA
+		case enoughA && a.allocated != b.allocated:
+			return a.allocated.MemoryBytes < b.allocated.MemoryBytes || a.allocated.MemoryBytes == b.allocated.MemoryBytes && a.allocated.CPUMilli < b.allocated.CPUMilli
+		case !enoughA && shareA != shareB:
+			return shareA > shareB
+		case a.ahead.depth != b.ahead.depth:
+			return a.ahead.depth < b.ahead.depth
+		}
+		return a.uid < b.uid
+	}
+	best := n.slots[0]
+	for _, r := range n.slots[1:] {
+		if better(r, best) {
+			best = r
+		}
+	}
+	return best
+}
+
+// shedSlots gives up slots of a node that can't have them any more: all where none would be taken, else as
+// many as are beyond its capacity.
+func (c *core) shedSlots(n *node) {
+	if n.known && n.spec.Ready && !n.spec.Cordoned {
+		c.makeRoom(n, controlplane.Demand{}, nil, 0)
+		return
+	}
+	for len(n.slots) > 0 {
+		c.giveUp(n.slots[0])
+	}
+}
+
+func (c *core) room() (free, held controlplane.Demand) {
+	for _, n := range c.fleet.nodes {
+		if n.open() {
+			free = free.Add(n.free())
+		}
+	}
+	return free, c.slots.room
+}

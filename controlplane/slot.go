@@ -1,0 +1,99 @@
+package controlplane
+
+import (
+	"hash/maphash"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/api/v1alpha1"
+)
+
+// Workload is what pods have in common that a host can make ready ahead of them: their tenant, which is their
+// namespace, and their template. The zero Workload is none.
+type Workload struct {
+	Namespace string
+	Template  uint64 // see PodTemplate; means nothing outside of this process
+}
+
+// SlotDepth is how far a slot is made ready ahead of its pod. Each depth includes those before it. The values
+// are the protocol's (api/node/v1).
+type SlotDepth uint8
+
+const (
+	SlotNone      SlotDepth = iota // no slot
+	SlotCapacity                   // room is held; nothing is on the host
+	SlotSandbox                    // image, network namespace, cgroup and volumes are there
+	SlotContainer                  // the first container is created and waits at its start
+)
+
+func (d SlotDepth) String() string {
+	switch d {
+	case SlotCapacity:
+		return "Capacity"
+	case SlotSandbox:
+		return "Sandbox"
+	case SlotContainer:
+		return "Container"
+	}
+	return "None"
+}
+
+// Placement is where a pod is placed.
+type Placement struct {
+	Node string
+	// Slot is the UID of the slot that the pod takes, empty if it takes none. The pod has to bear it: by that
+	// name things are on the host already.
+	Slot  string
+	Depth SlotDepth // how far that slot has come
+}
+
+var templateSeed = maphash.MakeSeed()
+
+// encodings are buffers for the templates' encodings.
+var encodings = sync.Pool{New: func() any { return new([]byte) }}
+
+// PodTemplate hashes everything of a defaulted pod that decides what a host makes ready for it. What a slot is
+// made to fit when its pod comes is left out: the containers' environment, the host name, the pod's name and
+// labels, and the node. The seed is this process's own, so nobody can make two templates meet.
+func PodTemplate(pod *corev1.Pod) uint64 {
+	spec := pod.Spec // shallow: nothing below is changed in place
+	spec.NodeName, spec.Hostname = "", ""
+	spec.Containers, spec.InitContainers = withoutEnv(spec.Containers), withoutEnv(spec.InitContainers)
+
+	var h maphash.Hash
+	h.SetSeed(templateSeed)
+	h.WriteString(pod.Annotations[v1alpha1.AnnotationComputeClass])
+	h.WriteByte(0)
+	h.WriteString(pod.Annotations[v1alpha1.AnnotationQoS])
+	h.WriteByte(0)
+
+	buf := encodings.Get().(*[]byte)
+	defer encodings.Put(buf)
+	if n := spec.Size(); cap(*buf) < n {
+		*buf = make([]byte, n)
+	} else {
+		*buf = (*buf)[:n]
+	}
+	// The encoding is deterministic (maps are sorted), and fields that Kubernetes adds count by themselves.
+	if n, err := spec.MarshalToSizedBuffer(*buf); err == nil {
+		h.Write((*buf)[len(*buf)-n:])
+	}
+	return h.Sum64()
+}
+
+// withoutEnv answers the containers without their literal environment, themselves where they have none.
+func withoutEnv(list []corev1.Container) []corev1.Container {
+	for i := range list {
+		if len(list[i].Env) == 0 {
+			continue
+		}
+		out := make([]corev1.Container, len(list))
+		copy(out, list)
+		for j := range out {
+			out[j].Env = nil
+		}
+		return out
+	}
+	return list
+}
