@@ -18,13 +18,14 @@ import (
 // ValidatePod answers what is wrong with a defaulted pod, as kube-apiserver would, and what of it Swell
 // can't honour.
 func ValidatePod(pod *corev1.Pod) field.ErrorList {
-	errs := validateMeta(pod)
+	errs := ValidateMeta(pod)
 	errs = append(errs, refuse(&pod.Spec)...)
 	errs = append(errs, refuseValues(&pod.Spec)...)
 	return append(errs, validateSpec(&pod.Spec)...)
 }
 
-func validateMeta(pod *corev1.Pod) field.ErrorList {
+// ValidateMeta is ValidatePod without the spec, which no rule joins to the metadata.
+func ValidateMeta(pod *corev1.Pod) field.ErrorList {
 	at := field.NewPath("metadata")
 	errs := apivalidation.ValidateObjectMeta(&pod.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, at)
 	annotations := at.Child("annotations")

@@ -19,7 +19,7 @@ import (
 // pod that was let in can be labelled and let go by whatever rules hold today.
 func ValidatePodUpdate(next, old *corev1.Pod) field.ErrorList {
 	errs := apivalidation.ValidateObjectMetaUpdate(&next.ObjectMeta, &old.ObjectMeta, field.NewPath("metadata"))
-	errs = append(errs, validateMeta(next)...)
+	errs = append(errs, ValidateMeta(next)...)
 	if next.Annotations[v1alpha1.AnnotationAllocated] != old.Annotations[v1alpha1.AnnotationAllocated] {
 		errs = append(errs, field.Forbidden(field.NewPath("metadata", "annotations").Key(v1alpha1.AnnotationAllocated), "only the control plane changes it"))
 	}

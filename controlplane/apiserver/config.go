@@ -41,8 +41,11 @@ type Scheduler interface {
 
 // Admission defaults and validates pods.
 type Admission struct {
-	Default        func(*corev1.Pod)
-	Validate       func(*corev1.Pod) field.ErrorList
+	Default  func(*corev1.Pod)
+	Validate func(*corev1.Pod) field.ErrorList
+	// ValidateMeta checks all of the metadata and nothing of the spec: it is asked for a pod whose spec came
+	// before, byte for byte, and was found valid. Nil: every spec is validated anew.
+	ValidateMeta   func(*corev1.Pod) field.ErrorList
 	ValidateUpdate func(next, old *corev1.Pod) field.ErrorList
 	ValidateResize func(next, old *corev1.Pod) field.ErrorList
 }

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	utilrand "k8s.io/apimachinery/pkg/util/rand"
 	"k8s.io/apimachinery/pkg/util/uuid"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"swell.dev/swell/controlplane"
 )
@@ -30,20 +31,31 @@ func (s *Server) create(q *request) error {
 	if q.name != "" {
 		return apierrors.NewMethodNotSupported(q.groupResource(), q.verb)
 	}
-	obj := q.res.rules.new()
-	if err := s.decodeBody(q, obj, q.res.gvk, opts.FieldValidation); err != nil {
+	obj, steps, err := s.decodeNew(q, opts.FieldValidation)
+	if err != nil {
 		return err
 	}
 	obj.SetManagedFields(nil) // tracked from the first apply on
-	out, err := s.createObject(q.r.Context(), q.res, q.namespace, obj, len(opts.DryRun) > 0)
+	out, err := s.createWith(q.r.Context(), q.res, steps, q.namespace, obj, len(opts.DryRun) > 0)
 	if err != nil {
 		return err
 	}
 	return q.respond(s, http.StatusCreated, out)
 }
 
+// steps are what becomes of a new object between decoding and the store.
+type steps struct {
+	prepare  func(controlplane.Object)
+	validate func(controlplane.Object) field.ErrorList
+	create   func(context.Context, controlplane.Object) (controlplane.Object, error) // nil: the plain commit
+}
+
 // createObject is a create after decoding.
 func (s *Server) createObject(ctx context.Context, res *resource, namespace string, obj controlplane.Object, dryRun bool) (controlplane.Object, error) {
+	return s.createWith(ctx, res, res.rules.steps(), namespace, obj, dryRun)
+}
+
+func (s *Server) createWith(ctx context.Context, res *resource, do steps, namespace string, obj controlplane.Object, dryRun bool) (controlplane.Object, error) {
 	if err := s.prepareMeta(res, namespace, obj); err != nil {
 		return nil, err
 	}
@@ -53,12 +65,12 @@ func (s *Server) createObject(ctx context.Context, res *resource, namespace stri
 			obj.SetName(generateName(obj.GetGenerateName()))
 		}
 		if attempt == 1 {
-			res.rules.prepare(obj)
-			if errs := res.rules.validate(obj); len(errs) > 0 {
+			do.prepare(obj)
+			if errs := do.validate(obj); len(errs) > 0 {
 				return nil, apierrors.NewInvalid(res.gvk.GroupKind(), obj.GetName(), errs)
 			}
 		}
-		out, err := s.createPrepared(ctx, res, obj, dryRun)
+		out, err := s.createPrepared(ctx, res, do, obj, dryRun)
 		if errors.Is(err, controlplane.ErrExists) {
 			if generated && attempt < nameAttempts {
 				continue
@@ -102,7 +114,7 @@ func (s *Server) prepareMeta(res *resource, namespace string, obj controlplane.O
 	return nil
 }
 
-func (s *Server) createPrepared(ctx context.Context, res *resource, obj controlplane.Object, dryRun bool) (controlplane.Object, error) {
+func (s *Server) createPrepared(ctx context.Context, res *resource, do steps, obj controlplane.Object, dryRun bool) (controlplane.Object, error) {
 	key := res.key(obj.GetNamespace(), obj.GetName())
 	if _, taken := s.cfg.Store.Get(key); taken {
 		return nil, fmt.Errorf("%s: %w", key, controlplane.ErrExists)
@@ -110,8 +122,8 @@ func (s *Server) createPrepared(ctx context.Context, res *resource, obj controlp
 	if dryRun {
 		return obj, nil
 	}
-	if res.rules.create != nil {
-		return res.rules.create(ctx, obj)
+	if do.create != nil {
+		return do.create(ctx, obj)
 	}
 	return s.insert(ctx, key, obj)
 }

@@ -22,7 +22,8 @@ func keyOf(pod *corev1.Pod) podKey {
 // createPod places a pod and then commits it with its node: one durable write. A pod that no node has room
 // for is committed without one and waits.
 func (s *Server) createPod(ctx context.Context, o controlplane.Object) (controlplane.Object, error) {
-	pod := o.DeepCopyObject().(*corev1.Pod) // a generated name may make this run again
+	own := *o.(*corev1.Pod) // a generated name may make this run again; the rest of the spec isn't changed
+	pod := &own
 	req, err := controlplane.PodPlacement(pod)
 	if err != nil {
 		return nil, err

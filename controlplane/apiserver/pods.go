@@ -74,9 +74,13 @@ func podFields(o controlplane.Object) fields.Set {
 // preparePod defaults a new pod. Its status is the server's, as is the annotation of admitted resources.
 func (s *Server) preparePod(o controlplane.Object) {
 	pod := o.(*corev1.Pod)
-	delete(pod.Annotations, v1alpha1.AnnotationAllocated)
 	s.cfg.Admission.Default(pod)
-	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: controlplane.PodQOS(&pod.Spec)}
+	s.preparePodStatus(pod, controlplane.PodQOS(&pod.Spec))
+}
+
+func (s *Server) preparePodStatus(pod *corev1.Pod, qos corev1.PodQOSClass) {
+	delete(pod.Annotations, v1alpha1.AnnotationAllocated)
+	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: qos}
 }
 
 func (s *Server) preparePodUpdate(nextObj, oldObj controlplane.Object) {

@@ -58,6 +58,10 @@ type rules struct {
 	delete func(context.Context, controlplane.Key, deletion) (controlplane.Object, bool, error)
 }
 
+func (r *rules) steps() steps {
+	return steps{prepare: r.prepare, validate: r.validate, create: r.create}
+}
+
 func (r *resource) key(namespace, name string) controlplane.Key {
 	return controlplane.Key{Resource: r.plural, Namespace: namespace, Name: name}
 }

@@ -15,6 +15,7 @@ type Server struct {
 	codecs    codecs
 	resources *registry
 	snapshots *snapshots
+	templates templates
 	openapi   openAPI
 	apply     fieldManagers
 	uids      stripes

@@ -203,7 +203,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		Store:     c.store,
 		Scheduler: c.sched,
 		Admission: apiserver.Admission{
-			Default: admission.DefaultPod, Validate: admission.Policy{AllowPrivileged: c.cfg.AllowPrivileged}.ValidatePod,
+			Default: admission.DefaultPod, ValidateMeta: admission.ValidateMeta, Validate: admission.Policy{AllowPrivileged: c.cfg.AllowPrivileged}.ValidatePod,
 			ValidateUpdate: admission.ValidatePodUpdate, ValidateResize: admission.ValidateResize,
 		},
 		Streams:        apiserver.Streams{Log: streams.Log, Exec: streams.Exec, PortForward: streams.PortForward},
