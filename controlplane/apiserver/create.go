@@ -40,7 +40,10 @@ func (s *Server) create(q *request) error {
 	if err != nil {
 		return err
 	}
-	return q.respond(s, http.StatusCreated, out)
+	if len(opts.DryRun) > 0 {
+		return q.respond(s, http.StatusCreated, out)
+	}
+	return q.respondStored(s, http.StatusCreated, out)
 }
 
 // steps are what becomes of a new object between decoding and the store.

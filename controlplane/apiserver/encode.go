@@ -34,6 +34,9 @@ func newCodecs(scheme *runtime.Scheme) codecs {
 
 // encode answers obj as the kind gvk. It leaves obj alone, which may be shared.
 func (c codecs) encode(obj runtime.Object, gvk schema.GroupVersionKind, f format) ([]byte, error) {
+	if p, ok := obj.(sized); ok && f.media == mediaProtobuf {
+		return encodeProtobuf(p, gvk)
+	}
 	info := c.info[f.media]
 	enc := runtime.Encoder(info.Serializer)
 	if f.pretty && info.PrettySerializer != nil {

@@ -11,12 +11,13 @@ import (
 // encodingsBytes bounds what encoded objects are kept for the next watcher.
 const encodingsBytes = 16 << 20
 
+// encodingKey names an object by where it is: stored objects never change.
 type encodingKey struct {
-	uid, version, media string
-	kind                schema.GroupVersionKind
+	object controlplane.Object
+	media  string
 }
 
-// encodings keeps the bytes of object versions, so that many watchers share one encoding. The oldest
+// encodings keeps the bytes of stored objects, so that many watchers share one encoding. The oldest
 // are given up first.
 type encodings struct {
 	mu    sync.Mutex
@@ -50,12 +51,12 @@ func (e *encodings) put(k encodingKey, b []byte) {
 	}
 }
 
-// encodeStored is encode for an object as the store holds it, whose version names its content.
+// encodeStored is encode for an object as the store holds it.
 func (c codecs) encodeStored(obj controlplane.Object, gvk schema.GroupVersionKind, f format) ([]byte, error) {
-	if f.pretty || obj.GetUID() == "" {
+	if f.pretty {
 		return c.encode(obj, gvk, f)
 	}
-	k := encodingKey{uid: string(obj.GetUID()), version: obj.GetResourceVersion(), media: f.media, kind: gvk}
+	k := encodingKey{object: obj, media: f.media}
 	if b, ok := c.cache.get(k); ok {
 		return b, nil
 	}

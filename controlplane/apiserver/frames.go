@@ -3,11 +3,8 @@ package apiserver
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"net/http"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 )
 
@@ -17,6 +14,7 @@ type frames struct {
 	w     http.ResponseWriter
 	flush func() error
 	media string
+	head  []byte // of the last event; its room is used again
 }
 
 // startFrames answers 200 at once, so that the client knows that it watches.
@@ -35,14 +33,17 @@ func startFrames(w http.ResponseWriter, media string) (*frames, error) {
 // send writes one event. The object is encoded in the same form as the frames.
 func (f *frames) send(t watch.EventType, object []byte) error {
 	if f.media == mediaProtobuf {
-		data, err := (&metav1.WatchEvent{Type: string(t), Object: runtime.RawExtension{Raw: object}}).Marshal()
-		if err != nil {
-			return fmt.Errorf("watch event: %w", err)
-		}
-		if _, err = f.w.Write(binary.BigEndian.AppendUint32(nil, uint32(len(data)))); err != nil {
+		// A WatchEvent around the object, which is shared and not copied.
+		raw := fieldSize(rawExtensionRaw, len(object))
+		head := binary.BigEndian.AppendUint32(f.head[:0], uint32(fieldSize(watchEventType, len(t))+fieldSize(watchEventObject, raw)))
+		head = appendHeader(head, watchEventType, len(t))
+		head = append(head, t...)
+		head = appendHeader(head, watchEventObject, raw)
+		f.head = appendHeader(head, rawExtensionRaw, len(object))
+		if _, err := f.w.Write(f.head); err != nil {
 			return err
 		}
-		_, err = f.w.Write(data)
+		_, err := f.w.Write(object)
 		return err
 	}
 	line := make([]byte, 0, len(object)+40)

@@ -21,15 +21,7 @@ func (s *Server) get(q *request) error {
 	if err != nil {
 		return err
 	}
-	if q.as.as != "" {
-		return q.respond(s, http.StatusOK, obj)
-	}
-	data, err := s.codecs.encodeStored(obj, q.res.gvk, q.as)
-	if err != nil {
-		return err
-	}
-	writeBytes(q.w, q.r, http.StatusOK, q.as.contentType(), data)
-	return nil
+	return q.respondStored(s, http.StatusOK, obj)
 }
 
 func (s *Server) stored(q *request) (controlplane.Object, error) {

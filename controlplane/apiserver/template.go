@@ -116,15 +116,8 @@ func (s *Server) validatePodMeta(o controlplane.Object) field.ErrorList {
 	return distinct(s.cfg.Admission.ValidateMeta(o.(*corev1.Pod)))
 }
 
-// Field numbers of k8s.io.apimachinery.pkg.runtime.Unknown, .TypeMeta and k8s.io.api.core.v1.Pod.
-const (
-	unknownTypeMeta, unknownRaw, unknownEncoding = 1, 2, 3
-	typeMetaAPIVersion, typeMetaKind             = 1, 2
-	podMetadata, podSpec                         = 1, 2
-)
-
-// protobufPrefix begins every protobuf body of Kubernetes.
-const protobufPrefix = "k8s\x00"
+// Field numbers of k8s.io.api.core.v1.Pod.
+const podMetadata, podSpec = 1, 2
 
 // splitPod finds metadata and spec in a protobuf body that is a v1 Pod in its plainest form. Anything else is for
 // the decoder.

@@ -29,6 +29,19 @@ func (q *request) respond(s *Server, code int, obj controlplane.Object) error {
 	return nil
 }
 
+// respondStored is respond for an object as the store has it, whose encoding watchers may share.
+func (q *request) respondStored(s *Server, code int, obj controlplane.Object) error {
+	if q.as.as != "" {
+		return q.respond(s, code, obj)
+	}
+	data, err := s.codecs.encodeStored(obj, q.res.gvk, q.as)
+	if err != nil {
+		return err
+	}
+	writeBytes(q.w, q.r, code, q.as.contentType(), data)
+	return nil
+}
+
 // transform answers obj as the client wants to see it.
 func (q *request) transform(obj controlplane.Object, opts tableOptions) (runtime.Object, schema.GroupVersionKind, error) {
 	switch q.as.as {

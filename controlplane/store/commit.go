@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"runtime/debug"
 	"time"
 
@@ -29,10 +30,15 @@ func (s *Store) Commit(ctx context.Context, m controlplane.Mutation) (controlpla
 	if err := checkKey(m.Key); err != nil {
 		return nil, err
 	}
-	if err := s.enter(ctx); err != nil {
+	volatile := s.cfg.Volatile[m.Key.Resource]
+	if !volatile { // what stays in memory doesn't wait for etcd
+		if err := s.enter(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", m.Key, err)
+		}
+		defer func() { <-s.places }()
+	} else if err := s.endedErr(); err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Key, err)
 	}
-	defer func() { <-s.places }()
 	if err := s.locks.lock(ctx, m.Key); err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Key, err)
 	}
@@ -43,7 +49,7 @@ func (s *Store) Commit(ctx context.Context, m controlplane.Mutation) (controlpla
 	if err != nil || next == current {
 		return next, err
 	}
-	if s.cfg.Volatile[m.Key.Resource] {
+	if volatile {
 		return s.applyInMemory(m.Key, current, next)
 	}
 	w, err := s.prepare(m.Key, current, next)
@@ -115,7 +121,7 @@ func (s *Store) contain(key controlplane.Key, err *error) {
 func (s *Store) prepare(key controlplane.Key, current, next controlplane.Object) (*write, error) {
 	w := &write{key: key, path: s.keys.object(key), next: next, done: make(chan error, 1)}
 	if next == nil {
-		w.removed = current.DeepCopyObject().(controlplane.Object)
+		w.removed = shallow(current)
 		return w, nil
 	}
 	if err := s.cfg.Writable(); err != nil {
@@ -167,4 +173,11 @@ func (s *Store) afterCommitter() error {
 		return err
 	}
 	return fmt.Errorf("the store is closed: %w", controlplane.ErrUnavailable)
+}
+
+// shallow answers a copy that may be given another resourceVersion, and shares everything else.
+func shallow(o controlplane.Object) controlplane.Object {
+	v := reflect.New(reflect.TypeOf(o).Elem())
+	v.Elem().Set(reflect.ValueOf(o).Elem())
+	return v.Interface().(controlplane.Object)
 }

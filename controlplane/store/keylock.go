@@ -10,7 +10,7 @@ import (
 // keyLocks lets one change of a key run at a time, in the order of arrival.
 type keyLocks struct {
 	mu   sync.Mutex // guards held
-	held map[controlplane.Key]*waiters
+	held map[controlplane.Key]*waiters // nil: held, and nobody waits
 }
 
 // waiters are those behind the holder of a key; each is told by closing its channel.
@@ -24,11 +24,15 @@ func (l *keyLocks) lock(ctx context.Context, key controlplane.Key) error {
 		if l.held == nil {
 			l.held = map[controlplane.Key]*waiters{}
 		}
-		l.held[key] = &waiters{}
+		l.held[key] = nil
 		l.mu.Unlock()
 		return nil
 	}
 	turn := make(chan struct{})
+	if w == nil {
+		w = &waiters{}
+		l.held[key] = w
+	}
 	w.queue = append(w.queue, turn)
 	l.mu.Unlock()
 
@@ -55,7 +59,7 @@ func (l *keyLocks) unlock(key controlplane.Key) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.held[key]
-	if len(w.queue) == 0 {
+	if w == nil || len(w.queue) == 0 {
 		delete(l.held, key)
 		return
 	}

@@ -41,7 +41,7 @@ func (s *Store) Observe(key controlplane.Key, change func(current controlplane.O
 func (s *Store) applyInMemory(key controlplane.Key, current, next controlplane.Object) (controlplane.Object, error) {
 	var removed controlplane.Object
 	if next == nil {
-		removed = current.DeepCopyObject().(controlplane.Object)
+		removed = shallow(current)
 	}
 	for !s.tryInMemory(key, next, removed) {
 		// This revision's ordinals have run out: begin another.
@@ -65,7 +65,7 @@ func (s *Store) tryInMemory(key controlplane.Key, next, removed controlplane.Obj
 	t := s.tableLocked(key.Resource)
 	s.installLocked(key, next, removed, s.version+1)
 	if oldest := t.oldest(); oldest != nil && len(t.objects) > s.cfg.VolatileLimit {
-		s.installLocked(oldest.key, nil, oldest.object.DeepCopyObject().(controlplane.Object), s.version+1)
+		s.installLocked(oldest.key, nil, shallow(oldest.object), s.version+1)
 	}
 	t.wake()
 	return true

@@ -20,12 +20,16 @@ var connectBackoff = backoff.Config{BaseDelay: firstRetry, Multiplier: 1.6, Jitt
 // batch bounds what one message carries.
 const batch = 1000
 
+// openEvery is how often open segments are told at most. They only inform: what is billed is closed ones.
+const openEvery = 2 * time.Second
+
 // sender is the only writer of a stream.
 type sender struct {
 	cfg    *Config
 	stream grpc.BidiStreamingClient[nodev1.FromNode, nodev1.ToNode]
 	sent   map[usagev1.ID]bool // closed segments sent on this stream and not acknowledged
 	behind bool                // more closed segments wait than may be in flight
+	opened time.Time           // when the open segments were last told
 	ended  []*nodev1.PodReport // of pods that ended while there was no session
 }
 
@@ -35,6 +39,9 @@ func (s *sender) run(ctx context.Context, acked <-chan []usagev1.ID, received <-
 	}
 	beat := time.NewTicker(s.cfg.Heartbeat)
 	defer beat.Stop()
+	later := time.NewTimer(openEvery)
+	later.Stop()
+	defer later.Stop()
 	if err := s.heartbeat(ctx); err != nil {
 		return err
 	}
@@ -60,6 +67,15 @@ func (s *sender) run(ctx context.Context, acked <-chan []usagev1.ID, received <-
 				return err
 			}
 		case <-s.cfg.Journal.Changed():
+			// Those that closed at once. The open ones are all told each time, so not at each change.
+			wait := openEvery - time.Since(s.opened)
+			if wait > 0 {
+				later.Reset(wait)
+			}
+			if err := s.segments(wait <= 0); err != nil {
+				return err
+			}
+		case <-later.C:
 			if err := s.segments(true); err != nil {
 				return err
 			}
@@ -134,6 +150,7 @@ func (s *sender) segments(open bool) error {
 	if !open {
 		return nil
 	}
+	s.opened = time.Now()
 	current := s.cfg.Journal.Open()
 	msgs := make([]*nodev1.Segment, len(current))
 	for i := range current {
