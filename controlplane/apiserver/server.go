@@ -19,6 +19,7 @@ type Server struct {
 	openapi   openAPI
 	apply     fieldManagers
 	uids      stripes
+	workers   *workers
 	handler   http.Handler
 
 	mu       sync.Mutex
@@ -44,8 +45,9 @@ func New(cfg Config) (*Server, error) {
 		deferred:  map[string]podKey{},
 		closing:   make(chan struct{}),
 	}
+	s.workers = newWorkers(s.closing)
 	s.resources = s.newRegistry()
-	s.handler = s.guard(s.newMux())
+	s.handler = s.spread(s.guard(s.newMux()))
 	return s, nil
 }
 

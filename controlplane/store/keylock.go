@@ -9,7 +9,7 @@ import (
 
 // keyLocks lets one change of a key run at a time, in the order of arrival.
 type keyLocks struct {
-	mu   sync.Mutex // guards held
+	mu   sync.Mutex                    // guards held
 	held map[controlplane.Key]*waiters // nil: held, and nobody waits
 }
 
