@@ -8,10 +8,14 @@ import (
 
 // Assignment is a pod that this node shall run, with everything it refers to. The pod's spec is desired;
 // what is admitted, and so to be actuated, is v1alpha1.Allocated(Pod).
+//
+// With a Slot it is no pod yet but the template of one, to be made ready so far. An assignment of the same
+// UID without a Slot is the pod that takes it.
 type Assignment struct {
 	Pod        *corev1.Pod
 	ConfigMaps map[string]*corev1.ConfigMap // by name
 	Secrets    map[string]*corev1.Secret    // by name; image pull secrets included
+	Slot       SlotDepth                    `json:",omitempty"`
 }
 
 // Report is what the nodelet has observed of one pod.

@@ -109,7 +109,7 @@ func (m *machine) observed(in inObserved) {
 	m.adopted = true
 	slices.SortFunc(in.Containers, func(a, b observed) int { return cmp.Compare(a.Attempt, b.Attempt) })
 	for _, c := range m.containers {
-		if c.op == opRun {
+		if c.op == opRun || c.op == opHold {
 			continue
 		}
 		there := false
@@ -118,7 +118,13 @@ func (m *machine) observed(in inObserved) {
 			switch {
 			case o.Name != c.spec.Name:
 			case o.State == StateCreated && first:
-				c.next = max(c.next, o.Attempt)
+				if c.next = max(c.next, o.Attempt); c.next == o.Attempt {
+					c.held = o.Held
+				}
+			case o.State == StateExited && m.isSlot(): // it never ran
+				if c.held != "" && o.Attempt == c.next {
+					m.heldLost(c, inExit{ExitCode: o.ExitCode})
+				}
 			case o.Attempt < c.attempt-1 && first:
 				m.emit(actForget{Container: c.spec.Name, Attempt: o.Attempt})
 			case o.State == StateCreated:

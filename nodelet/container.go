@@ -31,6 +31,7 @@ const (
 	opNone op = iota
 	opPull
 	opRun
+	opHold
 )
 
 // container is one container of the pod and its latest instance.
@@ -54,6 +55,10 @@ type container struct {
 	actual    corev1.ResourceRequirements
 	term      *corev1.ContainerStateTerminated // of the latest instance, once it ended
 	last      *corev1.ContainerStateTerminated // of the one before it
+
+	held   string    // heldKey of the instance that waits at its start, the next one
+	heldAt time.Time // when it was made
+	madeAt time.Time // of the latest instance, where it replaced another of its name
 
 	pulled     bool // image is ready for the next run
 	hooking    bool // its postStart hook runs
@@ -97,7 +102,12 @@ const (
 const minShutdown = 2 * time.Second
 
 // isRunning reports whether a process is there or about to be.
-func (c *container) isRunning() bool { return c.phase == phaseRunning || c.op == opRun }
+func (c *container) isRunning() bool {
+	return c.phase == phaseRunning || c.op == opRun || c.op == opHold
+}
+
+// fetched reports whether the spec's image is ready for the next run.
+func (c *container) fetched() bool { return c.pulled && c.pulledRef == c.spec.Image }
 
 // waiting sets what the status shows for a container that should run and doesn't.
 func (c *container) waiting(reason, message string) { c.waitReason, c.waitMsg = reason, message }

@@ -30,6 +30,8 @@ func (h *host) do(ctx context.Context, a Assignment, allocated map[string]corev1
 		return h.pull(ctx, a, act, post)
 	case actRun:
 		return h.run(ctx, &builder{cfg: h.cfg, a: a, allocated: allocated, dir: h.dir}, act)
+	case actHold:
+		return h.hold(ctx, &builder{cfg: h.cfg, a: a, allocated: allocated, dir: h.dir}, act)
 	case actKill:
 		err := h.cfg.Runtime.Kill(ctx, ContainerID(h.uid, act.Container, act.Attempt), act.Signal, act.Signal == syscall.SIGKILL)
 		return inKilled{act.Container, act.Attempt, err}
@@ -62,7 +64,7 @@ func (h *host) do(ctx context.Context, a Assignment, allocated map[string]corev1
 }
 
 func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
-	out := inSetUp{Resources: act.Resources, Version: act.Version}
+	out := inSetUp{Resources: act.Resources, Version: act.Version, Slot: act.Slot}
 	fail := func(reason string, err error) inSetUp {
 		out.Reason, out.Err = reason, err
 		return out
@@ -83,7 +85,11 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 	if err := h.cfg.Cgroups.EnsurePod(h.uid, podResources(a.Pod, act.Resources)); err != nil {
 		return fail("FailedCreatePodContainer", fmt.Errorf("unable to ensure pod container exists: %w", err))
 	}
-	attached, err := h.cfg.Network.Attach(ctx, PodNetwork{PodUID: h.uid, Ports: hostPorts(a.Pod)})
+	network := PodNetwork{PodUID: h.uid}
+	if !act.Slot {
+		network.Ports = hostPorts(a.Pod)
+	}
+	attached, err := h.cfg.Network.Attach(ctx, network)
 	if err != nil {
 		return fail("FailedCreatePodSandBox", fmt.Errorf("Failed to create pod sandbox: %w", err)) //nolint:staticcheck // the kubelet's words
 	}
@@ -92,6 +98,9 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 		return fail("FailedMount", err)
 	}
 	if err := writeHostFiles(h.dir, a.Pod, attached.IP, h.cfg); err != nil {
+		return fail("FailedCreatePodSandBox", err)
+	}
+	if err := h.linkLogs(a, act.Slot); err != nil {
 		return fail("FailedCreatePodSandBox", err)
 	}
 	out.Sandbox = sandbox{IP: attached.IP, NetNS: attached.NetNS, IPCNS: attached.IPCNS, Volumes: volumes}
@@ -164,34 +173,6 @@ func (h *host) pull(ctx context.Context, a Assignment, act actPull, post func(in
 	}
 	out.Image, out.Err = h.cfg.Images.Pull(ctx, act.Ref, creds)
 	out.Took = time.Since(begun)
-	return out
-}
-
-// run makes and starts a container. An instance that a former process made is started as it is.
-func (h *host) run(ctx context.Context, b *builder, act actRun) inStarted {
-	out := inStarted{Container: act.Container.Name, Attempt: act.Attempt}
-	c, err := b.container(ctx, act)
-	if err != nil {
-		out.Err = err
-		return out
-	}
-	if err := h.cfg.Runtime.Create(ctx, c); err != nil && !errors.Is(err, ErrAlreadyExists) {
-		out.Err = errors.Join(err, h.cfg.Runtime.Remove(ctx, c.ID))
-		return out
-	}
-	out.Created = true
-	if err := h.meter.start(); err != nil {
-		out.Err = fmt.Errorf("metering: %w", err) // what can't be metered doesn't run
-		return out
-	}
-	if out.PID, out.At, out.Err = h.cfg.Runtime.Start(ctx, c.ID); out.Err != nil {
-		return out
-	}
-	// A process that is gone already has no values, and one whose values can't be read keeps the ones
-	// that it was made with.
-	if actual, err := h.cfg.Cgroups.Read(h.uid, []string{c.Name}); err == nil {
-		out.Actual = actual[c.Name]
-	}
 	return out
 }
 

@@ -26,6 +26,7 @@ type (
 		Sandbox   sandbox
 		Resources map[string]corev1.ResourceRequirements // what EnsurePod was given
 		Version   string                                 // of the configuration in the volumes
+		Slot      bool                                   // as actSetUp had it
 		Reason    string                                 // event's reason where Err is set
 		Err       error
 	}
@@ -48,6 +49,15 @@ type (
 		PID       int
 		At        time.Time
 		Actual    corev1.ResourceRequirements // what the kernel holds; empty where it could not be read
+		MadeAt    time.Time                   // set where an instance of this name was removed: ends before are that one's
+		Err       error
+	}
+	// inHeld ends actHold.
+	inHeld struct {
+		Container string
+		Attempt   int32
+		Held      string    // what the instance can be released as
+		At        time.Time // when it was begun to be made; zero: it was there
 		Err       error
 	}
 	// inExit is a container's end.
@@ -137,6 +147,7 @@ type (
 		Resources map[string]corev1.ResourceRequirements
 		Version   string
 		Void      bool // a former process may have begun to meter it, and no container has ever run
+		Slot      bool // there is no pod yet: nothing of the host's is bound
 	}
 	actPull struct {
 		Container string
@@ -149,7 +160,10 @@ type (
 		Image     Image
 		Resources corev1.ResourceRequirements
 		Sandbox   sandbox
+		Held      string // what of this name waits at its start, to be used if it fits; empty: nothing
 	}
+	// actHold makes an instance and has it wait at its start. One that is Held and fits stays.
+	actHold actRun
 	actKill struct {
 		Container string
 		Attempt   int32

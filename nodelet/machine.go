@@ -26,6 +26,7 @@ type machine struct {
 
 	settingUp   bool
 	setUp       bool
+	setUpErr    string // of the latest attempt
 	setUpRetry  retry
 	setUpWith   string // version of config of the latest attempt
 	sandbox     sandbox
@@ -41,13 +42,14 @@ type machine struct {
 	actuated map[string]corev1.ResourceRequirements // what the kernel was last told
 	resize   resizeState
 
-	removed    bool     // no longer desired: leave nothing
-	rushed     bool     // removed has shortened the grace period
-	graceSeen  *int64   // the deletion's grace period that stop knows of
-	stop       *podStop // the pod is being terminated
-	outcome    *outcome // a verdict on the pod that its containers alone don't give
-	found      bool     // a former process knew the pod
-	metered    bool     // the journal has the end
+	successor  *Assignment // a slot's: it has nothing that its pod could use, and makes room for it
+	removed    bool        // no longer desired: leave nothing
+	rushed     bool        // removed has shortened the grace period
+	graceSeen  *int64      // the deletion's grace period that stop knows of
+	stop       *podStop    // the pod is being terminated
+	outcome    *outcome    // a verdict on the pod that its containers alone don't give
+	found      bool        // a former process knew the pod
+	metered    bool        // the journal has the end
 	metering   bool
 	meterDirty bool // the journal lacks the present size
 	meterRetry retry
@@ -118,7 +120,7 @@ func (m *machine) observe(in input) {
 	case inAssign:
 		m.assign(in.Assignment)
 	case inRemove:
-		m.removed = true
+		m.removed, m.successor = true, nil
 	case inObserved:
 		m.observed(in)
 	case inSetUp:
@@ -131,6 +133,8 @@ func (m *machine) observe(in input) {
 		m.pulledDone(in)
 	case inStarted:
 		m.startedDone(in)
+	case inHeld:
+		m.heldDone(in)
 	case inExit:
 		m.exited(in)
 	case inKilled:
@@ -154,6 +158,16 @@ func (m *machine) observe(in input) {
 
 // assign takes a desired state. What is admitted but can't be read leaves the former sizes standing.
 func (m *machine) assign(a Assignment) {
+	before := m.a
+	if before.Pod != nil && (before.Slot != NoSlot || a.Slot != NoSlot) {
+		if before.Slot == NoSlot {
+			return // word from before: the slot has its pod
+		}
+		if m.successor != nil || !sameSandbox(before.Pod, a.Pod) {
+			m.successor, m.removed = &a, true
+			return
+		}
+	}
 	m.a = a
 	if allocated, err := v1alpha1.Allocated(a.Pod); err == nil {
 		for i := range a.Pod.Spec.InitContainers {
@@ -187,6 +201,9 @@ func (m *machine) assign(a Assignment) {
 	}
 	for i := range spec.Containers {
 		m.respecify(&spec.Containers[i])
+	}
+	if before.Slot != NoSlot && a.Slot == NoSlot {
+		m.take()
 	}
 }
 
@@ -262,13 +279,17 @@ func (m *machine) takeEvents() []Event {
 // decide emits every action that the present state calls for and that isn't under way.
 func (m *machine) decide() {
 	m.decideEnd()
-	if m.stop != nil {
+	switch {
+	case m.stop != nil:
 		m.decideStop()
-	} else {
+	case m.isSlot():
+		m.decideSlot()
+	default:
 		m.decideSetUp()
 		m.decideRun()
 		m.decideResize()
-		m.decideVolumes()
+		m.decidePrepare()
+		m.decideUsage()
 	}
 	m.decideStops()
 	m.decideProbes()

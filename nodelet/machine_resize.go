@@ -144,9 +144,8 @@ func (m *machine) resizeSummary(generation int64) string {
 	return string(raw)
 }
 
-// decideVolumes brings the volumes up to date with their config maps and secrets, and watches over the
-// size of those that have a limit.
-func (m *machine) decideVolumes() {
+// decidePrepare brings the volumes up to date with their config maps and secrets.
+func (m *machine) decidePrepare() {
 	if !m.setUp {
 		return
 	}
@@ -157,6 +156,13 @@ func (m *machine) decideVolumes() {
 	if version != m.prepared && !m.preparing && m.due(m.prepRetry.at) {
 		m.preparing, m.prepareWith = true, version
 		m.emit(actVolumes{Version: version, IP: m.sandbox.IP})
+	}
+}
+
+// decideUsage watches over the size of volumes that have a limit.
+func (m *machine) decideUsage() {
+	if !m.setUp {
+		return
 	}
 	if hasSizeLimit(m.a.Pod) && !m.usageBusy && m.due(m.nextUsage) {
 		m.usageBusy = true

@@ -11,7 +11,7 @@ import (
 
 // decideSetUp gives the pod its cgroup, network, volumes and files.
 func (m *machine) decideSetUp() {
-	if m.setUp || m.settingUp {
+	if m.setUp || m.settingUp || m.holding() {
 		return
 	}
 	version := m.configVersion()
@@ -26,7 +26,7 @@ func (m *machine) decideSetUp() {
 	if sizes == nil {
 		sizes = m.allocated
 	}
-	m.emit(actSetUp{Resources: sizes, Version: version, Void: m.found && m.fresh()})
+	m.emit(actSetUp{Resources: sizes, Version: version, Void: m.found && m.fresh(), Slot: m.isSlot()})
 }
 
 // fresh reports that no container of the pod has ever run.
@@ -40,8 +40,12 @@ func (m *machine) fresh() bool {
 }
 
 func (m *machine) setUpDone(in inSetUp) {
-	m.settingUp = false
+	m.settingUp, m.setUpErr = false, ""
+	if in.Slot && !m.isSlot() {
+		return // it is to be gone through once more
+	}
 	if in.Err != nil {
+		m.setUpErr = in.Err.Error()
 		m.event(corev1.EventTypeWarning, in.Reason, in.Err.Error(), nil)
 		m.setUpRetry.fail(m.now, retryLimit)
 		return
@@ -125,16 +129,20 @@ func (m *machine) ensure(c *container) {
 		}
 		return
 	}
-	if !c.pulled || c.pulledRef != c.spec.Image {
-		c.op = opPull
-		m.emit(actPull{Container: c.spec.Name, Ref: c.spec.Image, Policy: pullPolicy(c.spec)})
+	if !c.fetched() {
+		m.pull(c)
 		return
 	}
 	if !m.setUp {
 		return
 	}
 	c.op, c.runWith = opRun, configHash(m.a)
-	m.emit(actRun{Container: c.spec, Attempt: c.next, Image: c.nextImage, Resources: m.actuated[c.spec.Name], Sandbox: m.sandbox})
+	m.emit(actRun{Container: c.spec, Attempt: c.next, Image: c.nextImage, Resources: m.actuated[c.spec.Name], Sandbox: m.sandbox, Held: c.held})
+}
+
+func (m *machine) pull(c *container) {
+	c.op = opPull
+	m.emit(actPull{Container: c.spec.Name, Ref: c.spec.Image, Policy: pullPolicy(c.spec)})
 }
 
 func (m *machine) pulling(in inPulling) {
@@ -197,7 +205,10 @@ func (m *machine) startedDone(in inStarted) {
 	if c == nil || c.op != opRun || in.Attempt != c.next {
 		return
 	}
-	c.op = opNone
+	c.op, c.held = opNone, ""
+	if c.early != nil && c.early.At.Before(in.MadeAt) {
+		c.early = nil
+	}
 	if in.Created {
 		m.event(corev1.EventTypeNormal, "Created", "Container created", c)
 	}
@@ -236,7 +247,7 @@ func (m *machine) begin(c *container, in inStarted) {
 	}
 	c.phase, c.attempt, c.next = phaseRunning, in.Attempt, in.Attempt+1
 	c.id = ContainerID(m.uid(), c.spec.Name, in.Attempt)
-	c.pid, c.startedAt, c.actual = in.PID, in.At, in.Actual
+	c.pid, c.startedAt, c.actual, c.madeAt = in.PID, in.At, in.Actual, in.MadeAt
 	c.image, c.specImage, c.pulled = c.nextImage, c.pulledRef, false
 	c.term, c.stop, c.probes = nil, nil, nil
 	c.forced, c.noBackoff, c.inCrash, c.retryAt = false, false, false, time.Time{}
@@ -266,10 +277,13 @@ func (m *machine) forgotten(in inForgotten) {
 func (m *machine) exited(in inExit) {
 	for _, c := range m.containers {
 		switch {
-		case c.op == opRun && in.ID == ContainerID(m.uid(), c.spec.Name, c.next):
+		case (c.op == opRun || c.op == opHold) && in.ID == m.nextID(c):
 			c.early = &in
 			return
-		case c.phase == phaseRunning && in.ID == c.id:
+		case c.held != "" && in.ID == m.nextID(c) && !in.At.Before(c.heldAt):
+			m.heldLost(c, in)
+			return
+		case c.phase == phaseRunning && in.ID == c.id && !in.At.Before(c.madeAt):
 			m.ended(c, in, exitReason(in.ExitCode, in.OOMKilled))
 			return
 		}

@@ -37,7 +37,7 @@ func (m *machine) decideEnd() {
 		m.graceSeen = g
 		m.terminate(max(time.Duration(*g)*time.Second, forcedGrace))
 	}
-	if m.stop != nil {
+	if m.stop != nil || m.isSlot() {
 		return
 	}
 	if limit := pod.Spec.ActiveDeadlineSeconds; limit != nil && m.due(m.startTime.Add(time.Duration(*limit)*time.Second)) {
@@ -264,7 +264,7 @@ func (m *machine) decideMeter() {
 	case m.allEnded() && !m.metered:
 		m.metering = true
 		m.emit(actMeter{Stop: true, At: m.lastExit()})
-	case m.stop == nil && m.meterDirty:
+	case m.stop == nil && m.meterDirty && !m.isSlot():
 		m.metering = true
 		m.emit(actMeter{Resources: m.actuated})
 	}

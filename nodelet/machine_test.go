@@ -2,10 +2,12 @@ package nodelet
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,7 +107,10 @@ type scenario struct {
 	m       *machine
 	out     strings.Builder
 	pending []action
-	runtime []ContainerState // what the host would list
+	folder  string // of the pod, once it has one
+
+	configMaps map[string]*corev1.ConfigMap // of the assignments to come
+	runtime    []ContainerState             // what the host would list
 }
 
 func (s *scenario) do(args []string, text string) string {
@@ -114,8 +119,16 @@ func (s *scenario) do(args []string, text string) string {
 	case "pod": // the assigned pod, in YAML
 		s.m = newMachine(s.cfg, s.boot, Assignment{Pod: s.pod(text)}, false, nil, s.now)
 		s.step(inObserved{At: s.now})
+	case "slot": // in place of what was there before; slot DEPTH: what a slot is made from, in YAML
+		s.runtime, s.pending = nil, nil
+		s.m = newMachine(s.cfg, s.boot, s.slot(args[1], text), false, nil, s.now)
+		s.step(inObserved{At: s.now})
+	case "reslot": // slot DEPTH, as it is desired now
+		s.step(inAssign{s.slot(args[1], text)})
+	case "config": // config NAME VERSION KEY=VALUE…: a config map as later assignments have it
+		s.config(args[1:])
 	case "assign": // the pod as it is desired now
-		s.step(inAssign{Assignment{Pod: s.pod(text)}})
+		s.step(inAssign{Assignment{Pod: s.pod(text), ConfigMaps: maps.Clone(s.configMaps)}})
 	case "remove": // not desired any more
 		s.step(inRemove{})
 	case "ok": // everything that is under way succeeds, or only the kind that is named
@@ -163,8 +176,29 @@ func (s *scenario) pod(text string) *corev1.Pod {
 	s.t.Helper()
 	pod := new(corev1.Pod)
 	s.check(yaml.UnmarshalStrict([]byte(text), pod))
-	pod.Name, pod.Namespace, pod.UID = "web", "shop", "uid"
+	pod.Name, pod.Namespace, pod.UID = cmp.Or(pod.Name, "web"), "shop", "uid"
 	return pod
+}
+
+func (s *scenario) slot(depth, text string) Assignment {
+	s.t.Helper()
+	a := Assignment{Pod: s.pod(text), ConfigMaps: maps.Clone(s.configMaps)}
+	for a.Slot = SlotCapacity; a.Slot.String() != depth; a.Slot++ {
+	}
+	return a
+}
+
+func (s *scenario) config(args []string) {
+	cm := &corev1.ConfigMap{Data: map[string]string{}}
+	cm.Name, cm.ResourceVersion = args[0], args[1]
+	for _, kv := range args[2:] {
+		key, value, _ := strings.Cut(kv, "=")
+		cm.Data[key] = value
+	}
+	if s.configMaps == nil {
+		s.configMaps = map[string]*corev1.ConfigMap{}
+	}
+	s.configMaps[cm.Name] = cm
 }
 
 func (s *scenario) step(in input) {
@@ -181,7 +215,12 @@ func describe(a action) string {
 		if a.Void {
 			return "setup, what was metered before is void"
 		}
+		if a.Slot {
+			return "setup of a slot"
+		}
 		return "setup"
+	case actHold:
+		return fmt.Sprintf("hold %s attempt %d", a.Container.Name, a.Attempt)
 	case actPull:
 		return fmt.Sprintf("pull %s %s %s", a.Container, a.Ref, a.Policy)
 	case actRun:
@@ -237,15 +276,25 @@ func (s *scenario) takePending(kinds []string) []action {
 func (s *scenario) succeed(a action) {
 	switch a := a.(type) {
 	case actSetUp:
-		s.step(inSetUp{Sandbox: sandbox{IP: "10.0.0.7", NetNS: "/netns"}, Resources: a.Resources, Version: a.Version})
+		volumes := map[string]string{}
+		for _, v := range s.m.a.Pod.Spec.Volumes {
+			volumes[v.Name] = "/volumes/" + v.Name
+		}
+		s.step(inSetUp{Sandbox: sandbox{IP: "10.0.0.7", NetNS: "/netns", Volumes: volumes}, Resources: a.Resources, Version: a.Version, Slot: a.Slot})
+	case actHold:
+		s.hold(a)
 	case actPull:
 		s.step(inPulled{Container: a.Container, Ref: a.Ref, Image: Image{Ref: "example.org/" + a.Ref, Digest: "sha256:d1"}, Present: true})
 	case actRun:
+		var replaced time.Time
+		if a.Held != "" {
+			replaced = s.release(a)
+		}
 		s.runtime = append(s.runtime, ContainerState{
 			ID: ContainerID("uid", a.Container.Name, a.Attempt), Name: a.Container.Name, PodUID: "uid", Attempt: a.Attempt, State: StateRunning,
 			PID: 100 + len(s.runtime), Image: a.Image, StartedAt: s.now,
 		})
-		s.step(inStarted{Container: a.Container.Name, Attempt: a.Attempt, Created: true, PID: 100 + len(s.runtime), At: s.now})
+		s.step(inStarted{Container: a.Container.Name, Attempt: a.Attempt, Created: true, PID: 100 + len(s.runtime), At: s.now, MadeAt: replaced})
 	case actKill:
 		s.step(inKilled{a.Container, a.Attempt, nil})
 	case actForget:
@@ -290,6 +339,8 @@ func (s *scenario) fail(kind, message string) {
 			s.step(inPulled{Container: a.Container, Ref: a.Ref, Err: err})
 		case actRun:
 			s.step(inStarted{Container: a.Container.Name, Attempt: a.Attempt, Err: err})
+		case actHold:
+			s.step(inHeld{Container: a.Container.Name, Attempt: a.Attempt, Err: err})
 		case actKill:
 			s.step(inKilled{a.Container, a.Attempt, err})
 		case actHook:
@@ -318,12 +369,12 @@ func (s *scenario) exit(args []string) {
 		in.OOMKilled, rest = true, rest[1:]
 	}
 	in.Message = strings.Join(rest, " ")
-	if c := s.m.container(args[0]); c != nil && c.op == opRun {
+	if c := s.m.container(args[0]); c != nil && (c.op == opRun || c.op == opHold || c.held != "") {
 		in.ID = ContainerID("uid", args[0], c.next)
 	}
 	for i := range s.runtime {
-		if r := &s.runtime[i]; r.Name == args[0] && r.State == StateRunning {
-			r.State, r.ExitCode, r.OOMKilled, r.ExitedAt = StateExited, in.ExitCode, in.OOMKilled, s.now
+		if r := &s.runtime[i]; r.Name == args[0] && (r.State == StateRunning || r.Held != "") {
+			r.Held, r.State, r.ExitCode, r.OOMKilled, r.ExitedAt = "", StateExited, in.ExitCode, in.OOMKilled, s.now
 			in.ID = r.ID
 		}
 	}
@@ -367,6 +418,7 @@ func (s *scenario) restart(args []string) {
 	if len(args) > 0 {
 		s.boot = args[0]
 		for i := range s.runtime {
+			s.runtime[i].Held = ""
 			if s.runtime[i].State == StateRunning {
 				s.runtime[i].State = StateExited
 				s.runtime[i].ExitCode = 255
@@ -388,6 +440,14 @@ func (s *scenario) summary() {
 	}
 	if s.m.finished {
 		fmt.Fprintln(&s.out, "finished")
+		if next := s.m.successor; next != nil {
+			fmt.Fprintf(&s.out, "assigned anew: %s\n", next.Pod.Name)
+		}
+		return
+	}
+	if s.m.isSlot() {
+		r := s.m.slotReport()
+		fmt.Fprintf(&s.out, "slot %s %s\n", r.Depth, r.Message)
 		return
 	}
 	st := s.m.status()

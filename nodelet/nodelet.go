@@ -32,6 +32,7 @@ type Nodelet struct {
 	orphans map[string]*orphan // what is on the host without a record
 	samples map[string]sample  // latest reading of usage, by UID
 	ended   []string           // UIDs of finished pods, oldest first
+	slots   slots
 }
 
 type runState uint8
@@ -68,7 +69,7 @@ func New(cfg Config) (*Nodelet, error) {
 		cfg: cfg, records: records{filepath.Join(cfg.DataDir, "pods")}, bootID: strings.TrimSpace(string(boot)),
 		changed: make(chan struct{}, 1),
 		workers: make(map[string]*worker), reports: make(map[string]*report), orphans: make(map[string]*orphan),
-		samples: make(map[string]sample),
+		samples: make(map[string]sample), slots: slots{reports: make(map[string]SlotReport), dirty: make(map[string]bool)},
 	}, nil
 }
 
@@ -120,7 +121,7 @@ func (n *Nodelet) spawnLocked(a Assignment, found bool, cp *checkpoint, list inL
 		machine: newMachine(&n.cfg, n.bootID, a, found, cp, time.Now()),
 		host: &host{cfg: &n.cfg, uid: uid, dir: n.records.podDir(uid), meter: &meter{journal: n.cfg.Journal},
 			saver: newSaver(n.records, uid)},
-		publish: n.publish,
+		publish: n.publish, publishSlot: n.publishSlot,
 	}
 	w.post(list)
 	n.workers[uid] = w
@@ -263,6 +264,7 @@ func (n *Nodelet) publish(w *worker, status *corev1.PodStatus, events []Event, f
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	pod := w.machine.a.Pod
+	n.slots.drop(w.uid) // it was taken
 	r := n.reports[w.uid]
 	if r == nil {
 		r = &report{Report: Report{UID: w.uid}}

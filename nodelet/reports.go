@@ -15,13 +15,19 @@ func (n *Nodelet) markLocked(r *report) {
 		r.dirty = true
 		n.dirty = append(n.dirty, r.UID)
 	}
+	n.tellLocked()
+}
+
+// tellLocked says that there is something to take.
+func (n *Nodelet) tellLocked() {
 	select {
 	case n.changed <- struct{}{}:
 	default:
 	}
 }
 
-// Changed receives, without blocking and with capacity one, when there is something to Take.
+// Changed receives, without blocking and with capacity one, when there is something to
+// Take or TakeSlots.
 func (n *Nodelet) Changed() <-chan struct{} { return n.changed }
 
 // Reports answers the latest of every pod, also of those that have finished and of what was found on the
@@ -61,10 +67,7 @@ func (n *Nodelet) Take(limit int) []Report {
 	}
 	n.dirty = slices.Delete(n.dirty, 0, count)
 	if len(n.dirty) > 0 {
-		select {
-		case n.changed <- struct{}{}:
-		default:
-		}
+		n.tellLocked()
 	}
 	return out
 }

@@ -53,6 +53,8 @@ type Container struct {
 
 	LogPath            string // CRI log file, made by the runtime's logger; empty: discarded
 	TerminationMessage string // host file bound at terminationMessagePath; informative
+
+	Held string // of a held container: what it can be released as. Opaque; List answers it
 }
 
 // Mount is a bind mount, or a tmpfs where Source is "tmpfs".
@@ -100,6 +102,7 @@ type ContainerState struct {
 	ExitCode  int32
 	OOMKilled bool
 	LogPath   string
+	Held      string // set while it is held
 }
 
 // Exit is the end of a container's first process.
@@ -119,6 +122,13 @@ type Runtime interface {
 	Create(ctx context.Context, c Container) error
 	// Start starts it and answers its first process.
 	Start(ctx context.Context, id string) (pid int, startedAt time.Time, err error)
+	// Hold creates a container whose first process is there and waits for what it shall run: it is
+	// StateCreated. ErrAlreadyExists if the ID is taken. The end of the waiting process is an Exit.
+	Hold(ctx context.Context, c Container) error
+	// Release starts a held container as c, which may differ from what was held in PodName, Hostname,
+	// Command, Args, Env and LogPath. What the container's command makes fail is ErrStart, as with Start;
+	// after any other error nothing of the command has run.
+	Release(ctx context.Context, c Container) (pid int, startedAt time.Time, err error)
 	// Kill sends a signal to the first process (all: to every process in the container). A container that ended is no error.
 	Kill(ctx context.Context, id string, sig syscall.Signal, all bool) error
 	// Remove deletes the container, killing it if need be. One that doesn't exist is no error.
@@ -174,7 +184,8 @@ type Images interface {
 
 // Network gives each pod a network namespace with an address.
 type Network interface {
-	// Attach makes the namespace, or answers the one that is there. hostPorts are bound on the host.
+	// Attach makes the namespace, or answers the one that is there. Host ports are bound on the host, also
+	// where the namespace was made without them.
 	Attach(ctx context.Context, p PodNetwork) (Attachment, error)
 	// Detach removes it. One that doesn't exist is no error.
 	Detach(ctx context.Context, podUID string) error

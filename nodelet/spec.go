@@ -115,7 +115,7 @@ func (b *builder) mounts(ctx context.Context, act actRun, vars *vars) ([]Mount, 
 				return nil, err
 			}
 		}
-		out = append(out, Mount{Source: source, Destination: vm.MountPath, ReadOnly: vm.ReadOnly || b.readOnly(vm.Name)})
+		out = append(out, Mount{Source: source, Destination: vm.MountPath, ReadOnly: vm.ReadOnly || madeByUs(b.a.Pod, vm.Name)})
 	}
 	unlessGiven := func(source, path string) {
 		if !slices.ContainsFunc(out, func(m Mount) bool { return filepath.Clean(m.Destination) == path }) {
@@ -132,10 +132,10 @@ func (b *builder) mounts(ctx context.Context, act actRun, vars *vars) ([]Mount, 
 	return out, nil
 }
 
-// readOnly reports whether a volume is made by us: its content isn't the container's to change.
-func (b *builder) readOnly(volume string) bool {
-	for i := range b.a.Pod.Spec.Volumes {
-		if v := &b.a.Pod.Spec.Volumes[i]; v.Name == volume {
+// madeByUs reports whether a volume's content is ours: it isn't the container's to change.
+func madeByUs(pod *corev1.Pod, volume string) bool {
+	for i := range pod.Spec.Volumes {
+		if v := &pod.Spec.Volumes[i]; v.Name == volume {
 			return v.EmptyDir == nil
 		}
 	}

@@ -21,6 +21,8 @@ type worker struct {
 	machine *machine // belongs to the goroutine
 	host    *host
 	publish func(w *worker, status *corev1.PodStatus, events []Event, finished bool)
+	// publishSlot takes the place of publish until the slot has its pod.
+	publishSlot func(w *worker, r SlotReport)
 
 	mu     sync.Mutex // guards queue and assign
 	queue  []input    // bounded by what is under way: each action answers once, and containers are few
@@ -33,7 +35,8 @@ type worker struct {
 	saveDelay time.Duration
 	lastSaved []byte // checkpoint
 	lastKey   string
-	status    []byte // as published
+	status    []byte      // as published
+	slot      *SlotReport // as published
 }
 
 // saveLag is how far a record may lag behind its pod. What happens meanwhile shares a write.
@@ -142,6 +145,9 @@ func (w *worker) handle(ctx context.Context, in input) {
 	case inSaved:
 		w.saved(in.Err)
 	case inAssign:
+		if w.machine.isSlot() && in.Assignment.Slot == NoSlot {
+			w.putAssignment(in.Assignment) // before its containers start
+		}
 		w.step(ctx, in)
 		w.saveAssignment()
 	default:
@@ -202,6 +208,14 @@ func (w *worker) hearList(ctx context.Context, l inList) {
 
 // report publishes the status where it changed.
 func (w *worker) report() {
+	if w.machine.isSlot() {
+		w.machine.takeEvents()
+		if r := w.machine.slotReport(); w.slot == nil || *w.slot != r {
+			w.slot = &r
+			w.publishSlot(w, r)
+		}
+		return
+	}
 	status, events := w.machine.status(), w.machine.takeEvents()
 	raw, err := status.Marshal()
 	if err == nil && w.status != nil && len(events) == 0 && !w.machine.finished && bytes.Equal(w.status, raw) {
@@ -213,8 +227,12 @@ func (w *worker) report() {
 
 // saveAssignment puts down the assignment where what it asks for changed; the control plane's echo of
 // our own status isn't worth a write.
-func (w *worker) saveAssignment() {
-	a := w.machine.a
+func (w *worker) saveAssignment() { w.putAssignment(w.machine.a) }
+
+func (w *worker) putAssignment(a Assignment) {
+	if a.Slot == SlotCapacity {
+		return // nothing of it is on this host
+	}
 	if key := assignmentKey(a); key != w.lastKey {
 		w.lastKey = key
 		w.host.saver.put(fileAssignment, a)
@@ -248,6 +266,9 @@ func (w *worker) held() bool { return w.saving || w.machine.settingUp }
 // putCheckpoint has what the machine knows written by the next flush.
 func (w *worker) putCheckpoint() error {
 	w.unsaved = false
+	if w.machine.a.Slot == SlotCapacity {
+		return nil
+	}
 	raw, err := json.Marshal(w.machine.checkpoint())
 	if err == nil && !bytes.Equal(raw, w.lastSaved) {
 		w.lastSaved = raw
@@ -270,6 +291,9 @@ func (w *worker) saved(err error) {
 // assignmentKey changes when what an assignment asks for does.
 func assignmentKey(a Assignment) string {
 	key := configHash(a)
+	if a.Slot != NoSlot {
+		key += "-" + a.Slot.String()
+	}
 	if g := deletionGrace(a.Pod); g != nil {
 		key += "-" + strconv.FormatInt(*g, 10)
 	}

@@ -145,14 +145,13 @@ func (n *Network) Attach(ctx context.Context, p nodelet.PodNetwork) (nodelet.Att
 		if whole, err := n.whole(p.PodUID, path); err != nil {
 			return nodelet.Attachment{}, n.explain("pod "+p.PodUID, err)
 		} else if whole {
+			if l, err = n.bind(p.PodUID, l, hostPorts(p)); err != nil {
+				return nodelet.Attachment{}, err
+			}
 			return n.attachment(p.PodUID, l), nil
 		}
 	} else {
-		for _, port := range p.Ports {
-			if port.HostPort != 0 {
-				l.Ports = append(l.Ports, port)
-			}
-		}
+		l.Ports = hostPorts(p)
 		err := n.checkPorts(p.PodUID, l.Ports)
 		if err == nil {
 			l.IP, err = n.freeAddress()
@@ -174,6 +173,31 @@ func (n *Network) Attach(ctx context.Context, p nodelet.PodNetwork) (nodelet.Att
 		}
 	}
 	return n.attachment(p.PodUID, l), nil
+}
+
+func hostPorts(p nodelet.PodNetwork) []corev1.ContainerPort {
+	return slices.DeleteFunc(slices.Clone(p.Ports), func(port corev1.ContainerPort) bool { return port.HostPort == 0 })
+}
+
+// bind gives host ports to a pod whose network was made ahead of it, without any.
+func (n *Network) bind(uid string, l lease, ports []corev1.ContainerPort) (lease, error) {
+	if len(l.Ports) > 0 || len(ports) == 0 {
+		return l, nil
+	}
+	before := l
+	l.Ports = ports
+	if err := n.checkPorts(uid, ports); err != nil {
+		return before, err
+	}
+	if err := n.saveLease(uid, l); err != nil {
+		return before, err
+	}
+	n.pods[uid] = l
+	if err := n.syncTable(); err != nil {
+		n.pods[uid] = before
+		return before, errors.Join(err, n.saveLease(uid, before))
+	}
+	return l, nil
 }
 
 // whole reports whether a namespace has its route, which is the last thing that build gives it. An error

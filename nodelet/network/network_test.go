@@ -155,6 +155,7 @@ func TestPodsReachOneAnotherTheHostAndOut(t *testing.T) {
 		outside, outsideIP := world(t, dir)
 		n := newNetwork(t, dir, "")
 		defer func() { must(t, n.RemoveAll(t.Context())) }()
+		attach(t, n, "uid-web") // made ahead of its pod, which has a port
 		web := attach(t, n, "uid-web", corev1.ContainerPort{ContainerPort: 80, HostPort: 8080, Protocol: corev1.ProtocolTCP})
 		client := attach(t, n, "uid-client")
 		if again := attach(t, n, "uid-web"); again != web {

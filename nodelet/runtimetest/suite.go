@@ -53,6 +53,10 @@ func Run(t *testing.T, open func(t *testing.T) *Host) {
 		"ImageMissing":   imageMissing,
 		"RemoveRunning":  removeRunning,
 		"RestartsInAPod": restartsInAPod,
+		"Held":           held,
+		"HeldReopened":   heldReopened,
+		"HeldEnds":       heldEnds,
+		"HeldRefused":    heldRefused,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

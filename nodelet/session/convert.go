@@ -16,6 +16,10 @@ func assignment(in *nodev1.Assignment) (nodelet.Assignment, error) {
 		ConfigMaps: make(map[string]*corev1.ConfigMap, len(in.ConfigMaps)),
 		Secrets:    make(map[string]*corev1.Secret, len(in.Secrets)),
 	}
+	var ok bool
+	if a.Slot, ok = depths[in.Slot]; !ok {
+		a.Slot = nodelet.SlotContainer // of a later version: as deep as we know
+	}
 	if err := a.Pod.Unmarshal(in.Pod); err != nil {
 		return a, fmt.Errorf("assignment: pod: %w", err)
 	}
@@ -34,6 +38,27 @@ func assignment(in *nodev1.Assignment) (nodelet.Assignment, error) {
 		a.Secrets[s.Name] = &s
 	}
 	return a, nil
+}
+
+var depths = map[nodev1.SlotDepth]nodelet.SlotDepth{
+	nodev1.SlotDepth_SLOT_DEPTH_UNSPECIFIED: nodelet.NoSlot,
+	nodev1.SlotDepth_SLOT_DEPTH_CAPACITY:    nodelet.SlotCapacity,
+	nodev1.SlotDepth_SLOT_DEPTH_SANDBOX:     nodelet.SlotSandbox,
+	nodev1.SlotDepth_SLOT_DEPTH_CONTAINER:   nodelet.SlotContainer,
+}
+
+func slotReports(in []nodelet.SlotReport) []*nodev1.SlotReport {
+	out := make([]*nodev1.SlotReport, 0, len(in))
+	for _, r := range in {
+		m := &nodev1.SlotReport{Uid: r.UID, Message: r.Message}
+		for wire, depth := range depths {
+			if depth == r.Depth {
+				m.Depth = wire
+			}
+		}
+		out = append(out, m)
+	}
+	return out
 }
 
 func reports(in []nodelet.Report) ([]*nodev1.PodReport, error) {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -25,6 +26,8 @@ type fakePods struct {
 
 	mu       sync.Mutex // guards what follows
 	all      map[string]nodelet.Report
+	slots    map[string]nodelet.SlotReport
+	newSlots []nodelet.SlotReport
 	dirty    []string
 	returned int
 }
@@ -49,6 +52,38 @@ func (p *fakePods) markLocked(uid string) {
 	case p.changed <- struct{}{}:
 	default:
 	}
+}
+
+// setSlot changes a slot's report.
+func (p *fakePods) setSlot(r nodelet.SlotReport) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.slots == nil {
+		p.slots = map[string]nodelet.SlotReport{}
+	}
+	if p.slots[r.UID] = r; r.Depth == nodelet.NoSlot {
+		delete(p.slots, r.UID)
+	}
+	p.newSlots = append(p.newSlots, r)
+	select {
+	case p.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (p *fakePods) Slots() []nodelet.SlotReport {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Collect(maps.Values(p.slots))
+}
+
+func (p *fakePods) TakeSlots(limit int) []nodelet.SlotReport {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := min(limit, len(p.newSlots))
+	out := p.newSlots[:n:n]
+	p.newSlots = p.newSlots[n:]
+	return out
 }
 
 func (p *fakePods) Changed() <-chan struct{} { return p.changed }
@@ -102,6 +137,9 @@ func (p *fakePods) Remove(uid string)           { p.heard <- "remove " + uid }
 
 func describe(a nodelet.Assignment) string {
 	out := a.Pod.Name
+	if a.Slot != nodelet.NoSlot {
+		out = "slot " + a.Slot.String() + " " + out
+	}
 	for _, c := range a.ConfigMaps {
 		out += " with " + c.Name
 	}

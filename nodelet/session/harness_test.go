@@ -228,10 +228,23 @@ func tell(m *nodev1.FromNode) string {
 			}
 		}
 		return out
+	case *nodev1.FromNode_Slots:
+		return "slots" + describeSlots(m.Slots.Slots)
 	case *nodev1.FromNode_Reports:
 		return "reports" + describeReports(m.Reports.Pods)
 	}
 	return fmt.Sprintf("%T", m.Message)
+}
+
+func describeSlots(in []*nodev1.SlotReport) string {
+	out := ""
+	for _, r := range in {
+		out += " " + r.Uid + "=" + strings.TrimPrefix(r.Depth.String(), "SLOT_DEPTH_")
+		if r.Message != "" {
+			out += "+" + r.Message
+		}
+	}
+	return out
 }
 
 func describeReports(in []*nodev1.PodReport) string {

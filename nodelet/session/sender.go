@@ -94,6 +94,11 @@ func (s *sender) run(ctx context.Context, acked <-chan []usagev1.ID, received <-
 // changes tells what changed since it was told last. What can't be told comes with the next session, or
 // when fewer segments are in flight.
 func (s *sender) changes() error {
+	if slots := slotReports(s.cfg.Pods.TakeSlots(batch)); len(slots) > 0 {
+		if err := s.stream.Send(&nodev1.FromNode{Message: &nodev1.FromNode_Slots{Slots: &nodev1.SlotReports{Slots: slots}}}); err != nil {
+			return fmt.Errorf("slots: %w", err)
+		}
+	}
 	taken := s.cfg.Pods.Take(batch)
 	msgs, err := reports(taken)
 	if err == nil && slices.ContainsFunc(taken, hasEnded) {

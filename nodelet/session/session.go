@@ -32,7 +32,10 @@ type pods interface {
 	Take(limit int) []nodelet.Report
 	// Return puts back what was taken and not told.
 	Return([]nodelet.Report)
-	// Changed receives (capacity 1) when Take has something.
+	// Slots answers every slot that has no pod yet, TakeSlots those that changed since they were taken.
+	Slots() []nodelet.SlotReport
+	TakeSlots(limit int) []nodelet.SlotReport
+	// Changed receives (capacity 1) when Take or TakeSlots has something.
 	Changed() <-chan struct{}
 	// Usage answers what the containers use.
 	Usage(ctx context.Context) []*nodev1.PodUsage
@@ -183,6 +186,7 @@ func (s *Session) hello(running []nodelet.Report) (*nodev1.Hello, error) {
 		return nil, fmt.Errorf("node: %w", err)
 	}
 	hello := &nodev1.Hello{Version: s.cfg.Version, Node: node}
+	hello.Slots = slotReports(s.cfg.Pods.Slots())
 	hello.Pods, err = reports(running)
 	return hello, err
 }

@@ -58,7 +58,7 @@ func NewHost(cfg Config) *Host {
 	}
 }
 
-// Exit ends a running container as if by itself.
+// Exit ends a running or held container as if by itself.
 func (h *Host) Exit(id string, code int32, oomKilled bool) error {
 	h.mu.Lock()
 	c := h.containers[id]
@@ -74,13 +74,13 @@ func (h *Host) Exit(id string, code int32, oomKilled bool) error {
 
 // endLocked ends a running container; what it answers tells the runtimes, without the lock.
 func (h *Host) endLocked(c *container, code int32, oomKilled bool) (tell func()) {
-	if c.state.State != nodelet.StateRunning {
+	if c.state.State != nodelet.StateRunning && c.state.Held == "" {
 		return func() {}
 	}
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	c.state.State, c.state.PID = nodelet.StateExited, 0
+	c.state.State, c.state.PID, c.state.Held = nodelet.StateExited, 0, ""
 	c.state.ExitCode, c.state.OOMKilled, c.state.ExitedAt = code, oomKilled, time.Now()
 	e := nodelet.Exit{ID: c.state.ID, PodUID: c.state.PodUID, ExitCode: code, OOMKilled: oomKilled, At: c.state.ExitedAt}
 	var listeners []*Runtime

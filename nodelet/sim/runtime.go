@@ -45,6 +45,39 @@ func (r *Runtime) Exits() <-chan nodelet.Exit { return r.exits }
 
 // Create implements nodelet.Runtime.
 func (r *Runtime) Create(ctx context.Context, c nodelet.Container) error {
+	c.Held = ""
+	return r.create(ctx, c)
+}
+
+// Hold implements nodelet.Runtime.
+func (r *Runtime) Hold(ctx context.Context, c nodelet.Container) error {
+	if c.Held == "" {
+		return fmt.Errorf("container %s: hold: no key", c.ID)
+	}
+	return r.create(ctx, c)
+}
+
+// Release implements nodelet.Runtime.
+func (r *Runtime) Release(ctx context.Context, c nodelet.Container) (int, time.Time, error) {
+	r.h.mu.Lock()
+	held, err := r.h.getLocked(c.ID)
+	if err == nil && (held.state.State != nodelet.StateCreated || held.state.Held == "") {
+		err = fmt.Errorf("container %s: it isn't held", c.ID)
+	}
+	if err == nil {
+		log := held.spec.LogPath // its name stays; the folder may have another
+		held.spec, held.script = c, r.h.cfg.Script(c)
+		held.spec.LogPath = log
+		held.state.PodName, held.state.LogPath, held.state.Held = c.PodName, c.LogPath, ""
+	}
+	r.h.mu.Unlock()
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	return r.Start(ctx, c.ID)
+}
+
+func (r *Runtime) create(ctx context.Context, c nodelet.Container) error {
 	if err := wait(ctx, r.h.cfg.CreateLatency); err != nil {
 		return err
 	}
@@ -62,7 +95,7 @@ func (r *Runtime) Create(ctx context.Context, c nodelet.Container) error {
 	}
 	r.h.containers[c.ID] = &container{spec: c, script: script, state: nodelet.ContainerState{
 		ID: c.ID, Name: c.Name, PodUID: c.PodUID, PodName: c.PodName, Namespace: c.Namespace, Attempt: c.Attempt,
-		State: nodelet.StateCreated, Image: c.Image, CreatedAt: time.Now(), LogPath: c.LogPath,
+		State: nodelet.StateCreated, Image: c.Image, CreatedAt: time.Now(), LogPath: c.LogPath, Held: c.Held,
 	}}
 	return nil
 }
@@ -78,8 +111,8 @@ func (r *Runtime) Start(ctx context.Context, id string) (int, time.Time, error) 
 	if err != nil {
 		return 0, time.Time{}, err
 	}
-	if c.state.State != nodelet.StateCreated {
-		return 0, time.Time{}, fmt.Errorf("container %s: %w: it was started before", id, nodelet.ErrStart)
+	if c.state.State != nodelet.StateCreated || c.state.Held != "" {
+		return 0, time.Time{}, fmt.Errorf("container %s: %w: it was started before, or is held", id, nodelet.ErrStart)
 	}
 	if c.script.StartErr != nil {
 		return 0, time.Time{}, fmt.Errorf("container %s: %w", id, c.script.StartErr)
@@ -120,6 +153,7 @@ func (r *Runtime) Remove(_ context.Context, id string) error {
 	r.h.mu.Lock()
 	tell := func() {}
 	if c := r.h.containers[id]; c != nil {
+		c.state.Held = ""
 		tell = r.h.endLocked(c, 128+int32(syscall.SIGKILL), false)
 		delete(r.h.containers, id)
 	}

@@ -1,0 +1,136 @@
+package nodelet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// run starts a container: the one that is held, if it fits, or one that it makes. An instance that a former
+// process made for this pod is started as it is.
+func (h *host) run(ctx context.Context, b *builder, act actRun) inStarted {
+	out := inStarted{Container: act.Container.Name, Attempt: act.Attempt}
+	c, err := b.container(ctx, act)
+	if err != nil {
+		out.Err = err
+		return out
+	}
+	if act.Held != "" {
+		if c.Held, out.Err = b.heldKey(c, act); out.Err != nil {
+			return out
+		}
+		fits := c.Held == act.Held
+		if fits {
+			if out.Err = h.meter.start(); out.Err == nil {
+				out.Created = true
+				out.PID, out.At, out.Err = h.cfg.Runtime.Release(ctx, c)
+			}
+			if out.Err == nil || errors.Is(out.Err, ErrStart) {
+				return h.readActual(out)
+			}
+			h.cfg.Logger.Warn("held container not released; making another", "container", c.ID, "cause", out.Err)
+		}
+		if out.Err = h.cfg.Runtime.Remove(ctx, c.ID); out.Err != nil {
+			return out
+		}
+		c.Held, out.MadeAt = "", time.Now()
+	}
+	if err := h.cfg.Runtime.Create(ctx, c); err != nil && !errors.Is(err, ErrAlreadyExists) {
+		out.Err = errors.Join(err, h.cfg.Runtime.Remove(ctx, c.ID))
+		return out
+	}
+	out.Created = true
+	if err := h.meter.start(); err != nil {
+		out.Err = fmt.Errorf("metering: %w", err) // what can't be metered doesn't run
+		return out
+	}
+	out.PID, out.At, out.Err = h.cfg.Runtime.Start(ctx, c.ID)
+	return h.readActual(out)
+}
+
+// readActual adds what the kernel holds. A process that is gone already has no values, and one whose values
+// can't be read keeps the ones that it was made with.
+func (h *host) readActual(out inStarted) inStarted {
+	if out.Err != nil {
+		return out
+	}
+	if actual, err := h.cfg.Cgroups.Read(h.uid, []string{out.Container}); err == nil {
+		out.Actual = actual[out.Container]
+	}
+	return out
+}
+
+// hold makes a slot's container, unless the one that is there fits.
+func (h *host) hold(ctx context.Context, b *builder, act actHold) inHeld {
+	out := inHeld{Container: act.Container.Name, Attempt: act.Attempt}
+	c, err := b.container(ctx, actRun(act))
+	if err == nil {
+		c.Held, err = b.heldKey(c, actRun(act))
+	}
+	if err != nil {
+		out.Err = err
+		return out
+	}
+	out.Held = c.Held
+	if act.Held == c.Held {
+		return out
+	}
+	c.LogPath = containerLogPath(filepath.Join(h.dir, dirLogs), c.Name, c.Attempt)
+	if act.Held != "" {
+		out.Err = h.cfg.Runtime.Remove(ctx, c.ID)
+	}
+	if out.Err == nil {
+		out.At = time.Now()
+		out.Err = h.cfg.Runtime.Hold(ctx, c)
+	}
+	if errors.Is(out.Err, ErrAlreadyExists) { // of a former process, or for another template
+		if out.Err = h.cfg.Runtime.Remove(ctx, c.ID); out.Err == nil {
+			out.At = time.Now()
+			out.Err = h.cfg.Runtime.Hold(ctx, c)
+		}
+	}
+	if out.Err != nil {
+		out.Err = errors.Join(out.Err, h.cfg.Runtime.Remove(ctx, c.ID))
+	}
+	return out
+}
+
+// dirLogs is, in the folder of a pod that was a slot, a link to its folder of logs. Whoever writes the log of a
+// container that was held knows it by this name, whatever the pod is called that takes the slot.
+const dirLogs = "logs"
+
+// linkLogs makes a slot's folder of logs, and gives it the name of the pod that takes the slot.
+func (h *host) linkLogs(a Assignment, slot bool) error {
+	link, want := filepath.Join(h.dir, dirLogs), podLogDir(h.cfg.LogDir, a.Pod.Namespace, a.Pod.Name, h.uid)
+	have, err := os.Readlink(link)
+	if errors.Is(err, os.ErrNotExist) && !slot || err == nil && have == want {
+		return nil
+	}
+	wrap := func(err error) error {
+		if err != nil {
+			return fmt.Errorf("pod %s: logs: %w", h.uid, err)
+		}
+		return nil
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return wrap(err)
+	}
+	if have != "" {
+		if err := os.Rename(have, want); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return wrap(err)
+		}
+	}
+	if err := os.MkdirAll(want, 0o755); err != nil {
+		return wrap(err)
+	}
+	if err := os.Remove(link + ".new"); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return wrap(err)
+	}
+	if err := os.Symlink(want, link+".new"); err != nil {
+		return wrap(err)
+	}
+	return wrap(os.Rename(link+".new", link))
+}
