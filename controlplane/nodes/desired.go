@@ -19,6 +19,9 @@ func (h *Hub) sendDesired(node string, send func(*nodev1.ToNode) error) error {
 	for _, ref := range h.pods.on(node) {
 		refs = append(refs, ref)
 	}
+	for _, ref := range h.slots.byNode[node] {
+		refs = append(refs, ref)
+	}
 	h.mu.Unlock()
 	part, size := &nodev1.Sync{}, 0
 	for _, ref := range refs {
@@ -39,22 +42,37 @@ func (h *Hub) sendDesired(node string, send func(*nodev1.ToNode) error) error {
 	return send(&nodev1.ToNode{Message: &nodev1.ToNode_Sync{Sync: part}})
 }
 
-// present is what a node has to know of a pod now: an assignment, or that it is gone.
+func gone(uid string) *nodev1.ToNode {
+	return &nodev1.ToNode{Message: &nodev1.ToNode_Remove{Remove: &nodev1.Remove{Uid: uid}}}
+}
+
+// present is what a node has to know of a pod or a slot now: an assignment, or that it is gone.
 func (h *Hub) present(ref podRef) *nodev1.ToNode {
-	gone := &nodev1.ToNode{Message: &nodev1.ToNode_Remove{Remove: &nodev1.Remove{Uid: ref.uid}}}
+	if ref.key == (controlplane.Key{}) {
+		return h.presentSlot(ref)
+	}
 	o, ok := h.cfg.Store.Get(ref.key)
 	if !ok {
-		return gone
+		return gone(ref.uid)
 	}
 	pod := o.(*corev1.Pod)
 	if string(pod.UID) != ref.uid || pod.Spec.NodeName != ref.node {
-		return gone
+		return gone(ref.uid)
 	}
+	a, err := h.assignment(pod)
+	if err != nil {
+		h.cfg.Log.Error("pod not encoded", "pod", ref.key.String(), "cause", err)
+		return gone(ref.uid)
+	}
+	return &nodev1.ToNode{Message: &nodev1.ToNode_Assign{Assign: a}}
+}
+
+// assignment is a pod with what it refers to.
+func (h *Hub) assignment(pod *corev1.Pod) (*nodev1.Assignment, error) {
 	a := &nodev1.Assignment{}
 	var err error
 	if a.Pod, err = pod.Marshal(); err != nil {
-		h.cfg.Log.Error("pod not encoded", "pod", ref.key.String(), "cause", err)
-		return gone
+		return nil, err
 	}
 	for _, key := range references(pod) {
 		o, ok := h.cfg.Store.Get(key)
@@ -72,7 +90,7 @@ func (h *Hub) present(ref podRef) *nodev1.ToNode {
 			}
 		}
 	}
-	return &nodev1.ToNode{Message: &nodev1.ToNode_Assign{Assign: a}}
+	return a, nil
 }
 
 func podKey(namespace, name string) controlplane.Key {

@@ -47,7 +47,10 @@ type Config struct {
 	// Silence is how long a nodelet may say nothing before it counts as gone, and how long after its last
 	// word its pods count as ready. Default 40 s, four heartbeats.
 	Silence time.Duration
-	Log     *slog.Logger
+	// SlotReported hears how far a slot has come; SlotNone: it is gone from its host. Message says why it
+	// doesn't come further. Nil: nobody asks for slots.
+	SlotReported func(uid string, depth controlplane.SlotDepth, message string)
+	Log          *slog.Logger
 }
 
 const defaultSilence = 40 * time.Second
@@ -66,6 +69,7 @@ type Hub struct {
 	sessions map[string]*session
 	lost     map[string]time.Time // nodes without a session, and when their pods stop counting as ready
 	pods     *podIndex
+	slots    slotIndex
 	streams  map[string]*relay // awaited or running, by id
 	usage    map[string]*nodev1.PodUsage
 }
@@ -89,6 +93,7 @@ func New(cfg Config) (*Hub, error) {
 		lost:     map[string]time.Time{},
 		sessions: map[string]*session{},
 		pods:     newPodIndex(),
+		slots:    newSlotIndex(),
 		streams:  map[string]*relay{},
 		usage:    map[string]*nodev1.PodUsage{},
 	}, nil
@@ -147,6 +152,7 @@ func (h *Hub) follow(ctx context.Context) error {
 	h.pods = newPodIndex()
 	for _, o := range pods {
 		h.pods.put(o.(*corev1.Pod))
+		h.slots.remove(string(o.GetUID()))
 	}
 	for uid := range h.usage {
 		if _, ok := h.pods.uids[uid]; !ok {
@@ -206,6 +212,7 @@ func (h *Hub) podChanged(ev controlplane.Event) {
 		delete(h.usage, string(pod.UID))
 	} else {
 		h.pods.put(pod)
+		h.slots.remove(string(pod.UID)) // it has its pod
 	}
 	if pod.Spec.NodeName == "" || !concernsNode(ev) {
 		return
@@ -253,9 +260,11 @@ func equalMaps(a, b map[string]string) bool {
 func (h *Hub) referenceChanged(ev controlplane.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, p := range h.pods.referring(ev.Key) {
-		if s := h.sessions[p.node]; s != nil {
-			s.mark(p.uid, p.key)
+	for _, holders := range []map[string]podRef{h.pods.referring(ev.Key), h.slots.byRef[ev.Key]} {
+		for _, p := range holders {
+			if s := h.sessions[p.node]; s != nil {
+				s.mark(p.uid, p.key)
+			}
 		}
 	}
 }

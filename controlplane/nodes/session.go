@@ -144,6 +144,10 @@ func (h *Hub) unregister(s *session) {
 	if !current {
 		return
 	}
+	// Its slots are given up with it, here and in the ledger.
+	h.mu.Lock()
+	h.slots.removeOn(s.node)
+	h.mu.Unlock()
 	// It stays in its place meanwhile, so that the next one waits for this.
 	h.nodeLost(s.node)
 	s.mu.Lock()
@@ -166,6 +170,7 @@ func (h *Hub) receive(ctx context.Context, s *session, stream grpc.BidiStreaming
 	defer silence.Stop()
 	silence.Stop()
 	err := h.reports(ctx, s, hello.Pods)
+	h.slotReports(s, hello.Slots)
 	for err == nil {
 		silence.Reset(h.cfg.Silence)
 		var m *nodev1.FromNode
@@ -180,6 +185,8 @@ func (h *Hub) receive(ctx context.Context, s *session, stream grpc.BidiStreaming
 		switch m := m.Message.(type) {
 		case *nodev1.FromNode_Reports:
 			err = h.reports(ctx, s, m.Reports.Pods)
+		case *nodev1.FromNode_Slots:
+			h.slotReports(s, m.Slots.Slots)
 		case *nodev1.FromNode_Segments:
 			err = h.segments(ctx, s, m.Segments.Segments)
 		case *nodev1.FromNode_Heartbeat:
