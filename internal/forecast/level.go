@@ -12,8 +12,8 @@ type level struct {
 }
 
 const (
-	enough    = 20.0     // arrivals that an average should hold
-	quickest  = 1.0 / 6  // share of the newest step where plenty arrive
+	enough    = 20.0    // arrivals that an average should hold
+	quickest  = 1.0 / 6 // share of the newest step where plenty arrive
 	slowest   = 1.0 / 300
 	trendRate = 0.15 // of alpha
 	damping   = 0.9  // of the trend, a step

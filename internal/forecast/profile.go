@@ -14,11 +14,13 @@ const (
 type profile struct {
 	day      time.Duration
 	of       [slices]float32    // mean rate
+	sum      float64            // of these
 	deviates float64            // mean absolute deviation of a slice's rate from its mean
 	week     [7 * hours]float32 // ratio to the day's rate; 0 until it is known
 	days     float64            // that were seen, in parts
 
-	slice  int // which is being lived through; -1: none yet
+	step   float64 // seconds
+	slice  int     // which is being lived through; -1: none yet
 	came   float64
 	lasted time.Duration
 	hour   int
@@ -50,6 +52,7 @@ func (p *profile) observe(now time.Time, count float64, step time.Duration) {
 		p.closeHour()
 		p.hour, p.inHour = hour, [2]float64{}
 	}
+	p.step = step.Seconds()
 	p.came += count
 	p.lasted += step
 	p.inHour[0] += count
@@ -70,6 +73,7 @@ func (p *profile) closeSlice() {
 	}
 	rate := p.came / p.lasted.Seconds()
 	mean := &p.of[p.slice]
+	defer func(was float32) { p.sum += float64(*mean - was) }(*mean)
 	if p.days < 1 {
 		*mean = float32(rate)
 		return
@@ -135,6 +139,6 @@ func (p *profile) scale(week bool) float64 {
 	if week {
 		said = p.recent[2]
 	}
-	little := 0.02*said + 1e-3
-	return min(2, (p.recent[0]+little)/(said+little))
+	usual := 0.3*p.sum/slices*p.step + 1e-6 // where little is said, little is proved
+	return min(2, (p.recent[0]+usual)/(said+usual))
 }
