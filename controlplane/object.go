@@ -63,3 +63,12 @@ type Subscription struct {
 	Stop   func() // idempotent
 	Err    func() error
 }
+
+// Items are the objects of a list at one version, in the order of namespace and name. Each is decoded when
+// it is asked for, and may be decoded anew each time: of a large list not all should be held at once.
+type Items interface {
+	Len() int
+	Key(i int) Key
+	Object(i int) Object
+	Slice(from, to int) Items
+}

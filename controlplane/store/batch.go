@@ -126,7 +126,7 @@ func (s *Store) publish(batch []*write, revision int64) {
 		if w.path == "" {
 			continue
 		}
-		s.installLocked(w.key, w.next, w.removed, version(revision, n))
+		s.installLocked(w.key, w.next, w.removed, uint32(len(w.value)), version(revision, n))
 		n++
 	}
 	for _, w := range batch {

@@ -18,6 +18,7 @@ const (
 // protobuf is what Kubernetes' generated types have.
 type protobuf interface {
 	Size() int
+	Marshal() ([]byte, error)
 	MarshalToSizedBuffer([]byte) (int, error)
 	Unmarshal([]byte) error
 }

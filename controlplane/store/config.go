@@ -28,6 +28,12 @@ type Config struct {
 	// lost it answers another object, which is then announced as modified, so that clients that resume
 	// their watches learn of the loss. Nil: nothing was observed.
 	Restored func(controlplane.Object) controlplane.Object
+	// Loaded is told each object that was read at the start, as it then is, on several goroutines at once and
+	// in no order. Nil: nobody wants to know.
+	Loaded func(controlplane.Object)
+	// Pack names the resources whose objects are packed once they have been left alone for a while, and
+	// answers what of an object is alike for those that look alike. They have Kubernetes' protobuf.
+	Pack map[string]func(controlplane.Object) string
 	// Volatile names the resources that are never written.
 	Volatile map[string]bool
 	// Writable is asked before each write; its error, of the class ErrNoStorage, refuses the write. Nil: always.
@@ -40,6 +46,8 @@ type Config struct {
 	MaxQueue      int           // mutations that wait or are under way; default 10,000
 	QueueWait     time.Duration // how long a mutation waits for a place in a full queue; default 1 s
 	Window        int           // events kept for watches, for each resource; default 32,768
+	WindowBytes   int           // of the encoded objects in a window; default 64 MiB
+	PackAfter     time.Duration // how long an object is left alone before it is packed, up to twice that; default 5 s
 	History       int           // events read back at the start; default 10,000
 	VolatileLimit int           // objects of a volatile resource; the oldest goes first; default 10,000
 
@@ -70,6 +78,9 @@ func (c *Config) validate() error {
 	if c.Restored == nil {
 		c.Restored = func(o controlplane.Object) controlplane.Object { return o }
 	}
+	if c.Loaded == nil {
+		c.Loaded = func(controlplane.Object) {}
+	}
 	if c.Writable == nil {
 		c.Writable = func() error { return nil }
 	}
@@ -83,6 +94,8 @@ func (c *Config) validate() error {
 	fill(&c.MaxQueue, 10_000)
 	fill(&c.QueueWait, time.Second)
 	fill(&c.Window, 32_768)
+	fill(&c.WindowBytes, 64<<20)
+	fill(&c.PackAfter, 5*time.Second)
 	fill(&c.History, 10_000)
 	fill(&c.VolatileLimit, 10_000)
 	return nil

@@ -60,6 +60,7 @@ func config(client *clientv3.Client) Config {
 	return Config{
 		Client: client, Identity: "test", New: newObject, Durable: stripStatus,
 		Volatile: map[string]bool{"events": true},
+		Pack:     map[string]func(controlplane.Object) string{"pods": controlplane.Object.GetNamespace, "configmaps": controlplane.Object.GetNamespace},
 		Log:      slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
 }

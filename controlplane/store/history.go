@@ -16,14 +16,14 @@ import (
 
 // history answers the last events before this leadership, oldest first, and the version after which they
 // are whole.
-func (s *Store) history(ctx context.Context) (events []controlplane.Event, floor uint64, err error) {
+func (s *Store) history(ctx context.Context) (events []past, floor uint64, err error) {
 	since, floor, err := s.historyStart(ctx)
 	if err != nil {
 		return nil, 0, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := historyReader{store: s, latest: map[controlplane.Key]controlplane.Object{}}
+	r := historyReader{store: s, latest: map[controlplane.Key]*record{}}
 	for resp := range s.cfg.Client.Watch(ctx, s.keys.root, clientv3.WithPrefix(), clientv3.WithRev(since+1), clientv3.WithPrevKV()) {
 		if resp.CompactRevision != 0 {
 			return nil, version(s.lead.revision, 0), nil // compacted this moment: start with what is there
@@ -83,13 +83,19 @@ func (s *Store) fenceAt(ctx context.Context, revision int64) (f fence, written i
 	return f, resp.Kvs[0].ModRevision, nil
 }
 
-// historyReader turns etcd's events into ours.
+// past is a change of the history.
+type past struct {
+	resource string
+	change
+}
+
+// historyReader turns etcd's events into changes. Their entries are of no table yet.
 type historyReader struct {
 	store    *Store
-	events   []controlplane.Event
+	events   []past
 	revision int64
 	ordinal  int // of the next event in revision
-	latest   map[controlplane.Key]controlplane.Object
+	latest   map[controlplane.Key]*record
 }
 
 func (r *historyReader) add(e *clientv3.Event) error {
@@ -99,44 +105,57 @@ func (r *historyReader) add(e *clientv3.Event) error {
 	if e.Kv.ModRevision != r.revision {
 		r.revision, r.ordinal = e.Kv.ModRevision, 0
 	}
-	out := controlplane.Event{Version: version(r.revision, r.ordinal)}
+	at := version(r.revision, r.ordinal)
 	r.ordinal++
-	var err error
-	if out.Key, err = r.store.keys.parse(string(e.Kv.Key)); err != nil {
+	key, err := r.store.keys.parse(string(e.Kv.Key))
+	if err != nil {
 		return err
 	}
+	out := past{resource: key.Resource}
 	if e.PrevKv != nil {
-		if out.Previous, err = r.previous(out.Key, e.PrevKv); err != nil {
+		if out.was, err = r.previous(key, e.PrevKv); err != nil {
 			return err
 		}
 	}
 	switch {
-	case e.Type == mvccpb.DELETE && out.Previous == nil:
-		return fmt.Errorf("%s: deleted at revision %d without a last state", out.Key, r.revision)
+	case e.Type == mvccpb.DELETE && out.was == nil:
+		return fmt.Errorf("%s: deleted at revision %d without a last state", key, r.revision)
 	case e.Type == mvccpb.DELETE:
-		out.Type = controlplane.Deleted
-		out.Object = out.Previous.DeepCopyObject().(controlplane.Object)
-		out.Object.SetResourceVersion(formatVersion(out.Version))
-		delete(r.latest, out.Key)
-	default:
-		out.Type = controlplane.Modified
-		if e.IsCreate() {
-			out.Type = controlplane.Added
+		out.kind = controlplane.Deleted
+		last := *out.was
+		out.is, last.version = &last, at
+		if last.object != nil {
+			last.object = shallow(last.object)
+			last.object.SetResourceVersion(formatVersion(at))
 		}
-		if _, out.Object, err = r.store.read(e.Kv.Key, e.Kv.Value, e.Kv.ModRevision); err != nil {
+		delete(r.latest, key)
+	default:
+		out.kind = controlplane.Modified
+		if e.IsCreate() {
+			out.kind = controlplane.Added
+		}
+		if out.is, err = r.record(key, e.Kv); err != nil {
 			return err
 		}
-		r.latest[out.Key] = out.Object
+		r.latest[key] = out.is
 	}
 	r.events = append(r.events, out)
 	return nil
 }
 
-// previous is mostly the object of an event before this one, decoded already.
-func (r *historyReader) previous(key controlplane.Key, kv *mvccpb.KeyValue) (controlplane.Object, error) {
-	if o, ok := r.latest[key]; ok {
-		return o, nil
+// previous is mostly the object of an event before this one.
+func (r *historyReader) previous(key controlplane.Key, kv *mvccpb.KeyValue) (*record, error) {
+	if known, ok := r.latest[key]; ok {
+		return known, nil
 	}
-	_, o, err := r.store.read(kv.Key, kv.Value, kv.ModRevision)
-	return o, err
+	return r.record(key, kv)
+}
+
+func (r *historyReader) record(key controlplane.Key, kv *mvccpb.KeyValue) (*record, error) {
+	out, _, err := r.store.read(key, kv.Value, kv.ModRevision)
+	if err != nil {
+		return nil, err
+	}
+	out.entry = &entry{name: nameOf(key)}
+	return out, nil
 }

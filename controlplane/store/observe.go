@@ -63,9 +63,10 @@ func (s *Store) tryInMemory(key controlplane.Key, next, removed controlplane.Obj
 		return false
 	}
 	t := s.tableLocked(key.Resource)
-	s.installLocked(key, next, removed, s.version+1)
+	s.installLocked(key, next, removed, 0, s.version+1)
 	if oldest := t.oldest(); oldest != nil && len(t.objects) > s.cfg.VolatileLimit {
-		s.installLocked(oldest.key, nil, shallow(oldest.object), s.version+1)
+		removed := shallow(s.mustOpen(t.resource, oldest.current.viewLocked()))
+		s.installLocked(oldest.key(t.resource), nil, removed, 0, s.version+1)
 	}
 	t.wake()
 	return true

@@ -20,6 +20,9 @@ type Store struct {
 	places chan struct{} // one token for each mutation that waits or is under way
 	queue  chan *write   // to the committer; has room for every token's write
 
+	family   *family
+	packable chan struct{} // holds a token when there is a batch to pack
+
 	mu      sync.RWMutex // guards what follows; no call leaves the package while it is held
 	tables  map[string]*table
 	floor   uint64 // versions up to it were not read back at the start
@@ -62,6 +65,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		cfg: cfg, keys: newKeys(cfg.Prefix),
 		places: make(chan struct{}, cfg.MaxQueue), queue: make(chan *write, cfg.MaxQueue),
+		family: newFamily(), packable: make(chan struct{}, 1),
 		tables: map[string]*table{}, limit: maxOrdinal,
 		closing: make(chan struct{}), committed: make(chan struct{}), ended: make(chan struct{}), lost: make(chan struct{}),
 	}
@@ -81,8 +85,9 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		s.resign()
 		return nil, fmt.Errorf("store: leadership: %w", err)
 	}
-	s.wg.Add(1)
+	s.wg.Add(2)
 	go s.commitLoop(background)
+	go s.packLoop()
 	return s, nil
 }
 
@@ -126,25 +131,47 @@ func (s *Store) endedErr() error {
 
 // Get answers the present object. It is shared and must not be changed.
 func (s *Store) Get(key controlplane.Key) (controlplane.Object, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	t := s.tables[key.Resource]
-	if t == nil {
-		return nil, false
-	}
-	o := t.get(key)
+	_, o := s.present(key)
 	return o, o != nil
 }
 
+// present answers what Get does, with its record: both nil where there is none.
+func (s *Store) present(key controlplane.Key) (*record, controlplane.Object) {
+	s.mu.RLock()
+	var r *record
+	if t := s.tables[key.Resource]; t != nil {
+		r = t.current(key)
+	}
+	v := r.viewLocked()
+	s.mu.RUnlock()
+	if r == nil {
+		return nil, nil
+	}
+	return r, s.mustOpen(key.Resource, v)
+}
+
 // List answers the objects of a resource, in one namespace or (empty) in all, sorted by namespace and
-// name, and the version whose state that is.
-func (s *Store) List(resource, namespace string) (items []controlplane.Object, version uint64) {
+// name, and the version whose state that is. See Items for many.
+func (s *Store) List(resource, namespace string) (objects []controlplane.Object, version uint64) {
+	items, version := s.Items(resource, namespace)
+	if n := items.Len(); n > 0 {
+		objects = make([]controlplane.Object, n)
+		for i := range objects {
+			objects[i] = items.Object(i)
+		}
+	}
+	return objects, version
+}
+
+// Items is List without the cost of having all objects decoded at once.
+func (s *Store) Items(resource, namespace string) (controlplane.Items, uint64) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	out := items{store: s, resource: resource}
 	if t := s.tables[resource]; t != nil {
-		items = t.list(namespace)
+		out.records = t.list(namespace)
 	}
-	return items, s.version
+	return out, s.version
 }
 
 // Version is the last one issued.
@@ -167,34 +194,49 @@ func (s *Store) tableLocked(resource string) *table {
 	t := s.tables[resource]
 	if t == nil {
 		floor := s.floor
-		volatile := s.cfg.Volatile[resource]
-		if volatile {
+		if s.cfg.Volatile[resource] {
 			floor = s.started // what was there before is gone
 		}
-		t = newTable(volatile, s.cfg.Window, floor)
+		t = newTable(resource, &s.cfg, floor)
 		s.tables[resource] = t
 	}
 	return t
 }
 
 // installLocked makes a change visible, under its version. The removed object is the copy that the
-// deletion's event shows.
-func (s *Store) installLocked(key controlplane.Key, next, removed controlplane.Object, version uint64) {
+// deletion's event shows. Size is that of the encoded object, 0 where nobody encoded it.
+func (s *Store) installLocked(key controlplane.Key, next, removed controlplane.Object, size uint32, version uint64) {
 	t := s.tableLocked(key.Resource)
 	s.version = version
-	e := controlplane.Event{Type: controlplane.Modified, Key: key, Version: version, Object: next, Previous: t.get(key)}
-	switch {
-	case next == nil && e.Previous == nil:
+	was := t.current(key)
+	if next == nil && was == nil {
 		return // a volatile object that made room for others meanwhile
+	}
+	c := change{kind: controlplane.Modified, was: was}
+	is := &record{held: held{object: next}, entry: t.place(key), version: version, size: size}
+	if size == 0 && was != nil {
+		is.size = was.size
+	}
+	switch {
 	case next == nil:
-		e.Type, e.Object = controlplane.Deleted, removed
-		t.remove(key)
-	case e.Previous == nil:
-		e.Type = controlplane.Added
+		c.kind, is.object = controlplane.Deleted, removed
+		t.remove(is.entry)
+	case was == nil:
+		c.kind = controlplane.Added
 		fallthrough
 	default:
-		t.put(key, next)
+		t.put(is)
 	}
-	e.Object.SetResourceVersion(formatVersion(version))
-	t.window.append(e)
+	is.object.SetResourceVersion(formatVersion(version))
+	if is.size == 0 {
+		is.size = sizeOf(is.object)
+	}
+	c.is = is
+	t.append(c)
+	if len(t.due) >= packBatch {
+		select {
+		case s.packable <- struct{}{}:
+		default: // the packer knows
+		}
+	}
 }

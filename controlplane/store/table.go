@@ -2,6 +2,8 @@ package store
 
 import (
 	"container/list"
+	"strings"
+	"unique"
 
 	"k8s.io/utils/third_party/forked/golang/btree"
 
@@ -10,10 +12,17 @@ import (
 
 // table holds the objects of one resource: by name for Get, in order for List. The store's mutex guards it.
 type table struct {
-	objects map[name]*entry
-	order   *btree.BTree[*entry]
-	window  window
-	subs    map[*subscription]struct{}
+	resource string
+	objects  map[name]*entry
+	order    *btree.BTree[*entry]
+	window   window
+	subs     map[*subscription]struct{}
+
+	kin    func(controlplane.Object) string // nil: its objects stay decoded
+	due    []*record                        // to be packed: current, and no longer in the window
+	latest uint64                           // the version at the last mark
+	marked uint64                           // that at the mark before: up to here all has been left alone for long enough
+	done   uint64                           // what is in the window up to here is packed
 
 	volatile bool
 	ages     *list.List // of *entry, oldest first; volatile tables only
@@ -21,81 +30,98 @@ type table struct {
 
 type name struct{ namespace, name string }
 
-type entry struct {
-	key    controlplane.Key
-	object controlplane.Object
-	age    *list.Element
-}
+type age = list.Element
 
 // treeDegree is etcd's for its key index.
 const treeDegree = 32
 
-func newTable(volatile bool, windowLimit int, floor uint64) *table {
+func newTable(resource string, cfg *Config, floor uint64) *table {
 	return &table{
-		objects: map[name]*entry{},
+		resource: resource,
+		objects:  map[name]*entry{},
 		order: btree.New(treeDegree, func(a, b *entry) bool {
-			if a.key.Namespace != b.key.Namespace {
-				return a.key.Namespace < b.key.Namespace
+			if a.namespace != b.namespace {
+				return a.namespace < b.namespace
 			}
-			return a.key.Name < b.key.Name
+			return a.name.name < b.name.name
 		}),
-		window:   window{limit: windowLimit, floor: floor},
+		window:   window{limit: cfg.Window, byteLimit: cfg.WindowBytes, floor: floor},
 		subs:     map[*subscription]struct{}{},
-		volatile: volatile,
+		kin:      cfg.Pack[resource],
+		volatile: cfg.Volatile[resource],
 		ages:     list.New(),
 	}
 }
 
 func nameOf(k controlplane.Key) name { return name{k.Namespace, k.Name} }
 
-func (t *table) get(k controlplane.Key) controlplane.Object {
+// current is nil where there is none.
+func (t *table) current(k controlplane.Key) *record {
 	if e := t.objects[nameOf(k)]; e != nil {
-		return e.object
+		return e.current
 	}
 	return nil
 }
 
-func (t *table) put(k controlplane.Key, o controlplane.Object) {
+// place answers the entry of a key, a new one if need be. Its strings are its own: those of a key may be
+// parts of something larger.
+func (t *table) place(k controlplane.Key) *entry {
 	if e := t.objects[nameOf(k)]; e != nil {
-		e.object = o
+		return e
+	}
+	return &entry{name: name{unique.Make(k.Namespace).Value(), strings.Clone(k.Name)}}
+}
+
+// put makes a record of an entry the present one.
+func (t *table) put(r *record) {
+	e := r.entry
+	added := e.current == nil
+	e.current = r
+	if !added {
 		return
 	}
-	e := &entry{key: k, object: o}
-	t.objects[nameOf(k)] = e
+	t.objects[e.name] = e
 	t.order.ReplaceOrInsert(e)
 	if t.volatile {
 		e.age = t.ages.PushBack(e)
 	}
 }
 
-func (t *table) remove(k controlplane.Key) {
-	e := t.objects[nameOf(k)]
-	if e == nil {
-		return
-	}
-	delete(t.objects, nameOf(k))
+func (t *table) remove(e *entry) {
+	e.current = nil
+	delete(t.objects, e.name)
 	t.order.Delete(e)
 	if e.age != nil {
 		t.ages.Remove(e.age)
 	}
 }
 
-// list answers the objects of a namespace, or all, sorted by namespace and name.
-func (t *table) list(namespace string) []controlplane.Object {
+// append adds a change to the window. What leaves it decoded, and is still the present state, is to be
+// packed.
+func (t *table) append(c change) {
+	t.window.append(c, func(old change) {
+		if r := old.is; t.kin != nil && r.object != nil && r.entry.current == r {
+			t.due = append(t.due, r)
+		}
+	})
+}
+
+// list answers the present records of a namespace, or all, sorted by namespace and name.
+func (t *table) list(namespace string) []*record {
 	if namespace == "" {
-		out := make([]controlplane.Object, 0, t.order.Len())
+		out := make([]*record, 0, t.order.Len())
 		t.order.Ascend(func(e *entry) bool {
-			out = append(out, e.object)
+			out = append(out, e.current)
 			return true
 		})
 		return out
 	}
-	var out []controlplane.Object
-	t.order.AscendGreaterOrEqual(&entry{key: controlplane.Key{Namespace: namespace}}, func(e *entry) bool {
-		if e.key.Namespace != namespace {
+	var out []*record
+	t.order.AscendGreaterOrEqual(&entry{name: name{namespace: namespace}}, func(e *entry) bool {
+		if e.namespace != namespace {
 			return false
 		}
-		out = append(out, e.object)
+		out = append(out, e.current)
 		return true
 	})
 	return out

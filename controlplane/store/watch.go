@@ -69,15 +69,19 @@ func (sub *subscription) run(at uint64) {
 
 func (sub *subscription) follow(at uint64) error {
 	s := sub.store
-	buf := make([]controlplane.Event, 0, readAhead)
+	buf := make([]glimpse, 0, readAhead)
 	for {
 		s.mu.RLock()
-		events, looked, ok := sub.table.window.read(at, sub.namespace, buf)
+		seen, looked, ok := sub.table.window.readLocked(at, sub.namespace, buf)
 		s.mu.RUnlock()
 		if !ok {
 			return fmt.Errorf("watch at %d: the reader fell behind: %w", at, controlplane.ErrExpired)
 		}
-		for _, e := range events {
+		for i := range seen {
+			e, err := s.event(sub.table.resource, &seen[i])
+			if err != nil {
+				return fmt.Errorf("watch at %d: %w: %w", at, controlplane.ErrExpired, err)
+			}
 			select {
 			case sub.out <- e:
 			case <-sub.stop:
@@ -86,7 +90,7 @@ func (sub *subscription) follow(at uint64) error {
 				return s.endedErr()
 			}
 		}
-		clear(events) // so that an idle watch keeps no objects alive
+		clear(seen) // so that an idle watch keeps no objects alive
 		if looked != at {
 			at = looked
 			continue
@@ -99,4 +103,14 @@ func (sub *subscription) follow(at uint64) error {
 			return s.endedErr()
 		}
 	}
+}
+
+// event opens what was seen.
+func (s *Store) event(resource string, g *glimpse) (e controlplane.Event, err error) {
+	e = controlplane.Event{Type: g.kind, Key: g.entry.key(resource), Version: g.is.version}
+	if e.Object, err = s.open(resource, g.is); err != nil {
+		return e, err
+	}
+	e.Previous, err = s.open(resource, g.was)
+	return e, err
 }

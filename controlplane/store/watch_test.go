@@ -75,18 +75,18 @@ func TestWatchExpires(t *testing.T) {
 
 func TestWindowRing(t *testing.T) {
 	for _, limit := range []int{1, 3, 64, 100, 1000} {
-		w := window{limit: limit}
+		w := window{limit: limit, byteLimit: 1 << 20}
 		for v := uint64(1); v <= 300; v++ {
-			w.append(controlplane.Event{Version: v})
+			w.append(change{is: &record{version: v, size: 1, entry: &entry{}}}, func(change) {})
 			for _, after := range []uint64{0, v / 2, v - 1, v} {
-				got, at, ok := w.read(after, "", make([]controlplane.Event, 0, 1000))
+				got, at, ok := w.readLocked(after, "", make([]glimpse, 0, 1000))
 				want := v - after
 				if inside := want <= uint64(limit); ok != inside || (ok && (uint64(len(got)) != want || at != v)) {
 					t.Fatalf("limit %d, %d events, after %d: %d events, at %d, %v", limit, v, after, len(got), at, ok)
 				}
 				for i, e := range got {
-					if e.Version != after+1+uint64(i) {
-						t.Fatalf("limit %d: event %d after %d is %d", limit, i, after, e.Version)
+					if e.is.version != after+1+uint64(i) {
+						t.Fatalf("limit %d: event %d after %d is %d", limit, i, after, e.is.version)
 					}
 				}
 			}

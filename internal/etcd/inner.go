@@ -34,6 +34,11 @@ func (c *Config) inner(log *logger) (*embed.Config, error) {
 	// There is no network between members, so the member may elect itself at once after a start.
 	out.TickMs, out.ElectionMs = 20, 100
 
+	// The entries of the raft log are large, since a transaction has many writes, and are in memory as long
+	// as a follower may want them; here is none. What came after the last snapshot is read again at a start.
+	out.SnapshotCatchUpEntries = 64
+	out.SnapshotCount = 1000
+
 	out.QuotaBackendBytes = c.QuotaBytes
 	out.MaxTxnOps = MaxTxnOps
 	out.MaxRequestBytes = MaxRequestBytes

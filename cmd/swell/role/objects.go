@@ -16,6 +16,7 @@ func storeConfig(client *clientv3.Client, identity string, log *slog.Logger) sto
 	return store.Config{
 		Client: client, Identity: identity, Log: log,
 		New: newObject, Durable: durable, Restored: restored,
+		Pack:     map[string]func(controlplane.Object) string{"pods": podKin},
 		Volatile: map[string]bool{"events": true},
 	}
 }
@@ -62,6 +63,16 @@ func durable(o controlplane.Object) controlplane.Object {
 		return &out
 	}
 	return o
+}
+
+// podKin is what pods of one workload have in common: mostly more than what their specs tell them apart by.
+func podKin(o controlplane.Object) string {
+	pod := o.(*corev1.Pod)
+	kin := pod.Namespace
+	for i := range pod.Spec.Containers {
+		kin += "\x00" + pod.Spec.Containers[i].Image
+	}
+	return kin
 }
 
 // restored says what is true of an object before its nodelet has reconnected.

@@ -1,0 +1,28 @@
+package store
+
+import "swell.dev/swell/controlplane"
+
+// items are the objects of a list, at one version.
+type items struct {
+	store    *Store
+	resource string
+	records  []*record
+}
+
+func (x items) Len() int { return len(x.records) }
+
+func (x items) Key(i int) controlplane.Key { return x.records[i].entry.key(x.resource) }
+
+func (x items) Object(i int) controlplane.Object { return x.store.mustOpen(x.resource, x.view(i)) }
+
+// Slice is controlplane.Items'.
+func (x items) Slice(from, to int) controlplane.Items {
+	x.records = x.records[from:to]
+	return x
+}
+
+func (x items) view(i int) view {
+	x.store.mu.RLock()
+	defer x.store.mu.RUnlock()
+	return x.records[i].viewLocked()
+}
