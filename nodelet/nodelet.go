@@ -29,6 +29,8 @@ type Nodelet struct {
 	workers map[string]*worker
 	reports map[string]*report // by UID, finished pods included
 	dirty   []string           // UIDs with something to tell, oldest first
+	later   []string           // UIDs with something to tell when settle fires
+	settle  *time.Timer        // nil until it is needed
 	orphans map[string]*orphan // what is on the host without a record
 	samples map[string]sample  // latest reading of usage, by UID
 	ended   []string           // UIDs of finished pods, oldest first
@@ -46,7 +48,8 @@ const (
 // report is the latest of a pod and the events that nobody has taken.
 type report struct {
 	Report
-	dirty bool
+	dirty bool // in Nodelet.dirty
+	later bool // in Nodelet.later
 }
 
 // maxFinished bounds the reports of finished pods that the control plane has not answered with Remove or
@@ -275,7 +278,11 @@ func (n *Nodelet) publish(w *worker, status *corev1.PodStatus, events []Event, f
 	if len(r.Events) > maxEvents {
 		r.Events = r.Events[len(r.Events)-maxEvents:]
 	}
-	n.markLocked(r)
+	if settling(status, events) {
+		n.markLaterLocked(r)
+	} else {
+		n.markLocked(r)
+	}
 	if finished {
 		n.finishedLocked(w.uid)
 	}
@@ -305,6 +312,9 @@ func (n *Nodelet) Close() error {
 		if o.reaping {
 			o.cancel()
 		}
+	}
+	if n.settle != nil {
+		n.settle.Stop() // it may have fired: then it marks reports that nobody takes
 	}
 	n.mu.Unlock()
 	if started {

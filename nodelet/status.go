@@ -8,6 +8,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
+// Reasons of containers that wait and need nothing.
+const (
+	reasonCreating     = "ContainerCreating"
+	reasonInitializing = "PodInitializing"
+)
+
 func terminal(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == corev1.PodFailed }
 
 // status computes the pod's status as a kubelet does. It changes nothing but the transition times that
@@ -102,9 +108,9 @@ func (m *machine) waitReason(c *container) string {
 	case c.waitReason != "":
 		return c.waitReason
 	case len(m.a.Pod.Spec.InitContainers) > 0:
-		return "PodInitializing"
+		return reasonInitializing
 	default:
-		return "ContainerCreating"
+		return reasonCreating
 	}
 }
 
