@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/internal/framelog"
 )
 
 // content is what a journal would answer.
@@ -92,14 +93,14 @@ func TestDamageInTheMiddleIsNotDropped(t *testing.T) {
 	h := newHost()
 	past := aHistory(t, h)
 	path := filepath.Join(t.TempDir(), "journal")
-	last := bytes.LastIndex(past.data, mark)
+	last := bytes.LastIndex(past.data, framelog.Mark)
 	for at := range last {
 		for _, flip := range []byte{0x01, 0x80, 0xff} {
 			data := bytes.Clone(past.data)
 			data[at] ^= flip
 			must(t, os.WriteFile(path, data, 0o600))
 			j, err := Open(path, h.source())
-			var corrupt *CorruptError
+			var corrupt *framelog.CorruptError
 			if !errors.As(err, &corrupt) || corrupt.Path != path || corrupt.Offset > int64(at) || !strings.Contains(err.Error(), path) {
 				if err == nil {
 					_ = j.Close()
@@ -115,7 +116,7 @@ func TestDamageInTheMiddleIsNotDropped(t *testing.T) {
 
 // faulty is a disk that fails when told to.
 type faulty struct {
-	handle
+	framelog.Handle
 	mu       sync.Mutex
 	budget   int           // bytes that can still be written; negative: no limit
 	sync     int           // syncs that fail
@@ -128,9 +129,9 @@ func (f *faulty) WriteAt(b []byte, at int64) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.budget < 0 || len(b) <= f.budget {
-		return f.handle.WriteAt(b, at)
+		return f.Handle.WriteAt(b, at)
 	}
-	n, err := f.handle.WriteAt(b[:f.budget], at)
+	n, err := f.Handle.WriteAt(b[:f.budget], at)
 	return n, errors.Join(err, unix.ENOSPC)
 }
 
@@ -149,7 +150,7 @@ func (f *faulty) Sync() error {
 	if failing {
 		return unix.EIO
 	}
-	return f.handle.Sync()
+	return f.Handle.Sync()
 }
 
 func (f *faulty) Truncate(size int64) error {
@@ -159,14 +160,14 @@ func (f *faulty) Truncate(size int64) error {
 		f.truncate--
 		return unix.EIO
 	}
-	return f.handle.Truncate(size)
+	return f.Handle.Truncate(size)
 }
 
 // openFaulty opens a journal whose writer may meet faults.
 func openFaulty(t *testing.T, path string, h *host, compactAt int64) (*Journal, *faulty) {
 	t.Helper()
 	disk := &faulty{budget: -1}
-	j, err := open(path, h.source(), compactAt, func(h handle) handle { disk.handle = h; return disk })
+	j, err := open(path, h.source(), compactAt, func(h framelog.Handle) framelog.Handle { disk.Handle = h; return disk })
 	must(t, err)
 	t.Cleanup(func() { _ = j.Close() })
 	return j, disk
@@ -423,13 +424,13 @@ func TestCompactionKeepsEverything(t *testing.T) {
 	must(t, j.Ack(acks))
 	before := contentOf(j)
 	must(t, j.Close())
-	was := j.file.size
-	j, err := open(path, h.source(), 1, func(h handle) handle { return h })
+	was := j.file.Size()
+	j, err := open(path, h.source(), 1, func(h framelog.Handle) framelog.Handle { return h })
 	must(t, err)
 	must(t, j.Start(size("open", 1))) // the same: nothing but an occasion
 	must(t, j.Close())
-	if j.file.size >= was {
-		t.Errorf("%d bytes, were %d", j.file.size, was)
+	if j.file.Size() >= was {
+		t.Errorf("%d bytes, were %d", j.file.Size(), was)
 	}
 	j = openAt(t, path, h)
 	if got := contentOf(j); fmt.Sprint(got) != fmt.Sprint(before) {

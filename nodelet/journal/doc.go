@@ -1,13 +1,8 @@
 // Package journal keeps a node's metering segments in a file until the control plane has them.
 //
-// The file begins with a line that names its format and goes on with frames, one per group of changes that
-// were made durable together, by one sync:
-//
-//	mark, 4 bytes | length of the body, 4 bytes | CRC-32C of the body, 4 bytes | body: JSON, a list of records
-//
-// A frame is written when the one before it is on the disk. So a crash can only leave the last one torn;
-// nobody was told of what is in it, and it is cut off at the next start. A frame that can't be read although
-// a readable one follows is damage, and an error that says where: dropping it would lose billable time.
+// The file is a log of frames (internal/framelog), one per group of changes that were made durable together;
+// a body is a list of records in JSON. Damage is an error that says where: dropping a frame would lose
+// billable time.
 //
 // Acknowledgements are written along with the next frame. One that a crash forgets is asked for again, and
 // the control plane knows a segment that it has by its ID.

@@ -1,13 +1,16 @@
 package journal
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"sync"
 	"time"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
 	"swell.dev/swell/internal/bootclock"
+	"swell.dev/swell/internal/framelog"
 )
 
 // noteInterval is how often it is noted that time goes on, which is what a loss of power may leave
@@ -28,7 +31,7 @@ type Journal struct {
 	err     error // of closing; set before done is closed
 
 	// These belong to the writer.
-	file        *file
+	file        *framelog.File
 	compactFrom int64 // the size below which a file isn't worth writing anew
 	compactAt   int64 // the size at which this one is
 
@@ -49,30 +52,34 @@ type request struct {
 
 // Open reads the journal at a path, or begins one. One process at a time may have it open.
 func Open(path string, source bootclock.Source) (*Journal, error) {
-	return open(path, source, compactAt, func(h handle) handle { return h })
+	return open(path, source, compactAt, func(h framelog.Handle) framelog.Handle { return h })
 }
 
 // open lets tests set the size to compact at, and stand between the journal and its file.
-func open(path string, source bootclock.Source, compactAt int64, wrap func(handle) handle) (*Journal, error) {
-	f, data, err := openFile(path)
+func open(path string, source bootclock.Source, compactAt int64, wrap func(framelog.Handle) framelog.Handle) (*Journal, error) {
+	f, data, err := framelog.Open("journal", path)
 	if err != nil {
-		return nil, (&file{path: path}).named(err)
+		return nil, err
 	}
 	j := &Journal{
 		changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 		file: f, state: newState(), compactFrom: compactAt, compactAt: compactAt,
 	}
 	if err := j.begin(data, source); err != nil {
-		return nil, errors.Join(err, f.f.Close())
+		return nil, errors.Join(err, f.Close())
 	}
-	f.f = wrap(f.f)
+	f.Wrap(wrap)
 	go j.write()
 	return j, nil
 }
 
 // begin makes the state from the file's contents, cuts a torn tail off, and ends what a former boot left.
 func (j *Journal) begin(data []byte, source bootclock.Source) error {
-	whole, err := readFrames(data, func(records []record) error {
+	whole, err := j.file.Read(data, format, func(body []byte, _ int64) error {
+		var records []record
+		if err := json.Unmarshal(body, &records); err != nil {
+			return err
+		}
 		for _, r := range records {
 			if err := j.state.apply(r); err != nil {
 				return err
@@ -80,25 +87,14 @@ func (j *Journal) begin(data []byte, source bootclock.Source) error {
 		}
 		return nil
 	})
-	var corrupt *CorruptError
-	if errors.As(err, &corrupt) {
-		corrupt.Path = j.file.path
-	}
 	if err != nil {
 		return err
 	}
-	if j.file.size, j.file.torn = whole, whole < int64(len(data)); j.file.torn {
-		if err := j.file.cut(); err != nil {
-			return j.file.named(err)
-		}
-	}
-	if whole == 0 {
-		if err := j.file.append([]byte(format)); err != nil {
-			return j.file.named(err)
-		}
+	if err := j.file.Keep(whole, format); err != nil {
+		return err
 	}
 	if j.clock, err = bootclock.New(source, j.state.anchor, j.state.last); err != nil {
-		return j.file.named(err)
+		return fmt.Errorf("journal %s: %w", j.file.Path(), err)
 	}
 	p := newPlan(j.state, j.clock)
 	if anchor := j.clock.Anchor(); anchor != j.state.anchor {
@@ -124,14 +120,14 @@ func (j *Journal) do(change func(*plan) error) error {
 	j.mu.Lock()
 	if j.ended {
 		j.mu.Unlock()
-		return j.file.named(os.ErrClosed)
+		return fmt.Errorf("journal %s: %w", j.file.Path(), os.ErrClosed)
 	}
 	j.queue = append(j.queue, r)
 	j.mu.Unlock()
 	signal(j.wake)
 	<-r.done
 	if r.err != nil {
-		return j.file.named(r.err)
+		return r.err
 	}
 	signal(j.changed)
 	return nil

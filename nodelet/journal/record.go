@@ -1,11 +1,25 @@
 package journal
 
 import (
+	"encoding/json"
 	"time"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
 	"swell.dev/swell/internal/bootclock"
+	"swell.dev/swell/internal/framelog"
 )
+
+// format begins the file.
+const format = "swell journal 1\n"
+
+// appendFrame appends the frame of a group of records.
+func appendFrame(b []byte, records []record) ([]byte, error) {
+	body, err := json.Marshal(records)
+	if err != nil {
+		return b, err
+	}
+	return framelog.AppendFrame(b, body)
+}
 
 // record is one change; exactly one field is set.
 type record struct {

@@ -22,7 +22,7 @@ func (j *Journal) write() {
 			j.mu.Lock()
 			j.ended = true
 			j.mu.Unlock()
-			j.err = j.file.named(errors.Join(j.serve(true), j.file.f.Close()))
+			j.err = errors.Join(j.serve(true), j.file.Close())
 			return
 		}
 	}
@@ -71,7 +71,7 @@ func (j *Journal) commit(p *plan) error {
 	}
 	frame, err := appendFrame(nil, records)
 	if err == nil {
-		err = j.file.append(frame)
+		err = j.file.Append(frame)
 	}
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (j *Journal) commit(p *plan) error {
 // compact writes the file anew when it has grown a lot. If it can't, the file serves as it is, and it is
 // tried again when that has doubled.
 func (j *Journal) compact() {
-	if j.file.size < j.compactAt {
+	if j.file.Size() < j.compactAt {
 		return
 	}
 	j.mu.Lock()
@@ -101,13 +101,13 @@ func (j *Journal) compact() {
 	kept.forget(over)
 	b, err := kept.snapshot()
 	if err == nil {
-		err = j.file.replace(b)
+		err = j.file.Replace(b)
 	}
 	if err != nil {
-		j.compactAt = 2 * j.file.size
+		j.compactAt = 2 * j.file.Size()
 		return
 	}
-	j.compactAt = max(j.compactFrom, 4*j.file.size)
+	j.compactAt = max(j.compactFrom, 4*j.file.Size())
 	j.mu.Lock()
 	j.acks = j.acks[acks:] // what was kept is without them
 	j.state.forget(over)

@@ -1,4 +1,4 @@
-package journal
+package framelog
 
 import (
 	"errors"
@@ -9,16 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// file is the journal's file, as far as it is known to be on the disk.
-type file struct {
+// File is a log's file, as far as it is known to be on the disk. It belongs to one goroutine at a time.
+type File struct {
+	noun string // of the log, for errors
 	path string
-	f    handle
+	f    Handle
 	size int64 // bytes that are whole and synced
 	torn bool  // a write failed: what it left has to be cut off before the next one
 }
 
-// handle is an open file. Tests let it fail.
-type handle interface {
+// Handle is an open file. Tests let it fail.
+type Handle interface {
+	ReadAt(b []byte, at int64) (int, error)
 	WriteAt(b []byte, at int64) (int, error)
 	Truncate(size int64) error
 	Sync() error
@@ -36,7 +38,17 @@ func (d diskFile) Sync() error {
 	}
 }
 
-func openFile(path string) (*file, []byte, error) {
+// Open opens a log's file, or makes it, and answers what is in it. Noun names the log in errors. Nothing may
+// be appended before Keep.
+func Open(noun, path string) (*File, []byte, error) {
+	f, data, err := open(noun, path)
+	if err != nil {
+		return nil, nil, (&File{noun: noun, path: path}).named(err)
+	}
+	return f, data, nil
+}
+
+func open(noun, path string) (*File, []byte, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, nil, err
 	}
@@ -51,11 +63,44 @@ func openFile(path string) (*file, []byte, error) {
 	if err != nil {
 		return nil, nil, errors.Join(err, f.Close())
 	}
-	return &file{path: path, f: diskFile{f}, size: int64(len(data))}, data, nil
+	return &File{noun: noun, path: path, f: diskFile{f}, size: int64(len(data))}, data, nil
 }
 
+// Wrap stands between the log and its file.
+func (f *File) Wrap(wrap func(Handle) Handle) { f.f = wrap(f.f) }
+
+// Path is where the file is.
+func (f *File) Path() string { return f.path }
+
+// Size is how much of it is whole and on the disk.
+func (f *File) Size() int64 { return f.size }
+
+// Keep cuts off what stands behind the first bytes that are whole, and begins an empty file with its format.
+func (f *File) Keep(whole int64, format string) error {
+	f.torn = whole < f.size
+	f.size = whole
+	if f.torn {
+		if err := f.cut(); err != nil {
+			return f.named(err)
+		}
+	}
+	if whole > 0 {
+		return nil
+	}
+	return f.Append([]byte(format))
+}
+
+// ReadAt reads what was appended.
+func (f *File) ReadAt(b []byte, at int64) error {
+	_, err := f.f.ReadAt(b, at)
+	return f.named(err)
+}
+
+// Close leaves the file as it is.
+func (f *File) Close() error { return f.named(f.f.Close()) }
+
 // cut removes what stands behind the last whole frame, so that no part of it can be taken for one.
-func (f *file) cut() error {
+func (f *File) cut() error {
 	err := f.f.Truncate(f.size)
 	if err == nil {
 		err = f.f.Sync()
@@ -67,8 +112,10 @@ func (f *file) cut() error {
 	return nil
 }
 
-// append writes and syncs. If it fails, nothing of b will be read.
-func (f *file) append(b []byte) error {
+// Append writes and syncs. If it fails, nothing of b will be read.
+func (f *File) Append(b []byte) error { return f.named(f.append(b)) }
+
+func (f *File) append(b []byte) error {
 	if f.torn {
 		if err := f.cut(); err != nil {
 			return err
@@ -86,8 +133,10 @@ func (f *file) append(b []byte) error {
 	return nil
 }
 
-// replace puts a file with these contents in this one's place. On an error this one still serves.
-func (f *file) replace(b []byte) error {
+// Replace puts a file with these contents in this one's place. On an error this one still serves.
+func (f *File) Replace(b []byte) error { return f.named(f.replace(b)) }
+
+func (f *File) replace(b []byte) error {
 	tmp := f.path + ".new"
 	n, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
@@ -137,12 +186,12 @@ func syncDir(path string) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-func (f *file) named(err error) error {
+func (f *File) named(err error) error {
 	if err == nil {
 		return nil
 	}
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
-		return fmt.Errorf("journal %s: the disk is full; free some space: %w", f.path, err)
+		return fmt.Errorf("%s %s: the disk is full; free some space: %w", f.noun, f.path, err)
 	}
-	return fmt.Errorf("journal %s: %w", f.path, err)
+	return fmt.Errorf("%s %s: %w", f.noun, f.path, err)
 }
