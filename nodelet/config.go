@@ -14,7 +14,7 @@ import (
 type Config struct {
 	NodeName string
 	HostIP   string
-	DataDir  string // records of pods are kept in DataDir/pods
+	DataDir  string // records of pods are kept in DataDir/pods.log, their files in DataDir/pods
 	LogDir   string // container logs; empty: DataDir/logs
 
 	Runtime Runtime

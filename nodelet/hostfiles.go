@@ -3,12 +3,7 @@ package nodelet
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
-	"io/fs"
-	"net/netip"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -112,29 +107,6 @@ func parseResolver(raw []byte) *resolver {
 	return r
 }
 
-// hostResolver reads the host's. A stub on loopback can't be reached from a pod, so that the servers
-// behind it are taken instead.
-func hostResolver() (*resolver, error) {
-	for _, path := range []string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"} {
-		raw, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("resolver configuration: %w", err)
-		}
-		r := parseResolver(raw)
-		r.servers = slices.DeleteFunc(r.servers, func(s string) bool {
-			addr, err := netip.ParseAddr(s)
-			return err == nil && addr.IsLoopback()
-		})
-		if len(r.servers) > 0 {
-			return r, nil
-		}
-	}
-	return &resolver{}, nil
-}
-
 // podResolver merges the pod's DNS policy and configuration over the host's.
 func podResolver(pod *corev1.Pod, host *resolver, clusterDNS []string, clusterDomain string) *resolver {
 	r := &resolver{}
@@ -177,31 +149,4 @@ func unique(list []string) []string {
 		}
 	}
 	return out
-}
-
-// writeHostFiles writes the files into the pod's folder. They are bound into running containers, so they
-// are written in place and only where they differ.
-func writeHostFiles(dir string, pod *corev1.Pod, ip string, cfg *Config) error {
-	host, err := hostResolver()
-	if err != nil {
-		return err
-	}
-	name, err := utsHostname(pod, cfg.ClusterDomain)
-	if err != nil {
-		return err
-	}
-	for file, content := range map[string][]byte{
-		fileHosts:    hostsFile(pod, ip, cfg.ClusterDomain),
-		fileHostname: []byte(name + "\n"),
-		fileResolv:   podResolver(pod, host, cfg.ClusterDNS, cfg.ClusterDomain).bytes(),
-	} {
-		path := filepath.Join(dir, file)
-		if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
-			continue
-		}
-		if err := os.WriteFile(path, content, 0o644); err != nil {
-			return fmt.Errorf("pod file %s: %w", file, err)
-		}
-	}
-	return nil
 }

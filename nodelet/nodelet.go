@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -17,7 +16,7 @@ import (
 // it anything, also after a restart.
 type Nodelet struct {
 	cfg     Config
-	records records
+	records *records
 	bootID  string
 
 	changed chan struct{}
@@ -69,7 +68,7 @@ func New(cfg Config) (*Nodelet, error) {
 		return nil, fmt.Errorf("boot id: %w", err)
 	}
 	return &Nodelet{
-		cfg: cfg, records: records{filepath.Join(cfg.DataDir, "pods")}, bootID: strings.TrimSpace(string(boot)),
+		cfg: cfg, records: newRecords(cfg.DataDir), bootID: strings.TrimSpace(string(boot)),
 		changed: make(chan struct{}, 1),
 		workers: make(map[string]*worker), reports: make(map[string]*report), orphans: make(map[string]*orphan),
 		samples: make(map[string]sample), slots: slots{reports: make(map[string]SlotReport), dirty: make(map[string]bool)},
@@ -84,7 +83,7 @@ func (n *Nodelet) Start(ctx context.Context) error {
 	if n.state != stateNew {
 		return errors.New("nodelet: started twice")
 	}
-	known, err := n.records.load()
+	known, err := n.records.load(n.cfg.Logger)
 	if err != nil {
 		return err
 	}
@@ -324,5 +323,5 @@ func (n *Nodelet) Close() error {
 		<-w.done
 	}
 	n.tasks.Wait()
-	return nil
+	return n.records.close()
 }

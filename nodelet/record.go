@@ -1,85 +1,229 @@
 package nodelet
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/internal/framelog"
 )
 
-// Records keep a pod over the end of this process:
+// Records keep a node's pods over the end of this process:
 //
-//	<DataDir>/pods/<uid>/assignment.json   the pod with its config maps and secrets
-//	                     checkpoint.json   what the machine knows beyond that
-//	                     etc-hosts …       files that its containers share
-//	                     containers/<name>/termination-<attempt>
+//	<DataDir>/pods.log      a log of what each pod is, one frame for what was written together
+//	          pods/<uid>/   files that the pod's containers share, and their termination messages
 //
-// A pod exists for this node from the moment that its assignment is there until its folder is gone.
-type records struct{ dir string }
+// A frame's body is a list of entries:
+//
+//	kind, 1 byte | length of the UID, uvarint | UID | length of the rest, uvarint | the rest
+//
+// Of several entries of a kind a pod's latest counts. A pod exists for this node from the moment that its
+// assignment is there until its removal is. What the entries of pods that are gone take up is given back
+// when the log has grown fourfold.
+type records struct {
+	dir string // of the pods' folders
+
+	writer    sync.Mutex // held by who writes, for all who wait; taken before mu
+	file      *framelog.File
+	compactAt int64
+	places    map[string]*places // of what the file holds
+	body, out []byte
+
+	mu    sync.Mutex // guards queue
+	queue []*write
+}
+
+type recordKind byte
 
 const (
-	fileAssignment = "assignment.json"
-	fileCheckpoint = "checkpoint.json"
+	recordAssignment recordKind = iota // protobuf of the pod, with its length before; JSON of the rest
+	recordCheckpoint                   // JSON
+	recordRemoval                      // nothing
 )
 
-// errDamaged is a file that doesn't parse. Files are replaced whole, so only something else damages one.
-var errDamaged = errors.New("not readable")
+const recordsFormat = "swell pods 1\n"
 
-func (r records) podDir(uid string) string { return filepath.Join(r.dir, uid) }
+// recordsCompactAt is the size from which a log is written anew if it has grown fourfold since the last time.
+const recordsCompactAt = 1 << 20
 
-// write makes a file durable under its name or leaves the former one.
-func (r records) write(uid, file string, raw []byte) error {
-	dir := r.podDir(uid)
-	made := false
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		made = true
+// place is where an entry's rest stands in the file.
+type place struct {
+	at   int64
+	size int
+}
+
+type places [recordRemoval]place
+
+// entry is one thing to write down.
+type entry struct {
+	kind recordKind
+	uid  string
+	rest []byte
+}
+
+// write is entries that wait for the disk.
+type write struct {
+	entries []entry
+	done    bool
+	err     error
+}
+
+func newRecords(dataDir string) *records {
+	return &records{dir: filepath.Join(dataDir, "pods"), compactAt: recordsCompactAt}
+}
+
+func (r *records) podDir(uid string) string { return filepath.Join(r.dir, uid) }
+
+// put makes entries durable. Who comes while another writes shares the next frame.
+func (r *records) put(entries ...entry) error {
+	w := &write{entries: entries}
+	r.mu.Lock()
+	r.queue = append(r.queue, w)
+	r.mu.Unlock()
+	r.writer.Lock()
+	defer r.writer.Unlock()
+	if w.done {
+		return w.err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("record %s: %w", uid, err)
+	r.mu.Lock()
+	waiting := r.queue
+	r.queue = nil
+	r.mu.Unlock()
+	err := r.append(waiting)
+	for _, other := range waiting {
+		other.done, other.err = true, err
 	}
-	f, err := os.CreateTemp(dir, "."+file+"-*") // mode 0600
-	if err != nil {
-		return fmt.Errorf("record %s/%s: %w", uid, file, err)
+	return w.err
+}
+
+func (r *records) append(waiting []*write) error {
+	if r.file == nil {
+		return fmt.Errorf("pods: %w", os.ErrClosed)
 	}
-	_, err = f.Write(raw)
-	if err == nil {
-		err = f.Sync()
+	r.body = r.body[:0]
+	for _, w := range waiting {
+		for i := range w.entries {
+			r.body = appendEntry(r.body, &w.entries[i])
+		}
 	}
-	if closeErr := f.Close(); err == nil {
-		err = closeErr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), filepath.Join(dir, file))
-	}
-	if err != nil {
-		return errors.Join(fmt.Errorf("record %s/%s: %w", uid, file, err), os.Remove(f.Name()))
-	}
-	if err := syncDir(dir); err != nil {
+	var err error
+	if r.out, err = framelog.AppendFrame(r.out[:0], r.body); err != nil {
 		return err
 	}
-	if made {
-		return syncDir(r.dir)
+	at := r.file.Size() + framelog.HeaderSize
+	if err := r.file.Append(r.out); err != nil {
+		return err
+	}
+	if err := eachEntry(r.body, func(e entry, offset int) { r.place(e, at+int64(offset)) }); err != nil {
+		return err
+	}
+	r.compact()
+	return nil
+}
+
+// place notes where an entry's rest stands.
+func (r *records) place(e entry, at int64) {
+	if e.kind == recordRemoval {
+		delete(r.places, e.uid)
+		return
+	}
+	p := r.places[e.uid]
+	if p == nil {
+		p = &places{}
+		r.places[e.uid] = p
+	}
+	p[e.kind] = place{at, len(e.rest)}
+}
+
+func appendEntry(b []byte, e *entry) []byte {
+	b = append(b, byte(e.kind))
+	b = append(binary.AppendUvarint(b, uint64(len(e.uid))), e.uid...)
+	return append(binary.AppendUvarint(b, uint64(len(e.rest))), e.rest...)
+}
+
+// eachEntry visits a body's entries, each with where its rest begins.
+func eachEntry(body []byte, visit func(e entry, offset int)) error {
+	for b := body; len(b) > 0; {
+		kind := recordKind(b[0])
+		uid, b2, ok := cutBytes(b[1:])
+		rest, b3, ok2 := cutBytes(b2)
+		if !ok || !ok2 || kind > recordRemoval {
+			return errDamaged
+		}
+		visit(entry{kind, string(uid), rest}, len(body)-len(b3)-len(rest))
+		b = b3
 	}
 	return nil
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("folder %s: %w", dir, err)
+// cutBytes takes bytes with their length before off a buffer.
+func cutBytes(b []byte) (value, rest []byte, ok bool) {
+	n, size := binary.Uvarint(b)
+	if size <= 0 || n > uint64(len(b)-size) {
+		return nil, nil, false
 	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
-		return fmt.Errorf("folder %s: %w", dir, err)
+	b = b[size:]
+	return b[:n], b[n:], true
+}
+
+// compact writes the log anew when it has grown a lot. If that can't be done, it serves as it is, and it is
+// tried again when it has doubled.
+func (r *records) compact() {
+	if r.file.Size() < r.compactAt {
+		return
 	}
+	if err := r.rewrite(); err != nil {
+		r.compactAt = 2 * r.file.Size()
+		return
+	}
+	r.compactAt = max(recordsCompactAt, 4*r.file.Size())
+}
+
+// rewrite replaces the log by what counts of it.
+func (r *records) rewrite() error {
+	out := []byte(recordsFormat)
+	moved := make(map[string]*places, len(r.places))
+	for _, uid := range slices.Sorted(maps.Keys(r.places)) {
+		var body []byte
+		to := &places{}
+		for kind, p := range r.places[uid] {
+			if p.size == 0 {
+				continue
+			}
+			rest := make([]byte, p.size)
+			if err := r.file.ReadAt(rest, p.at); err != nil {
+				return err
+			}
+			body = appendEntry(body, &entry{recordKind(kind), uid, rest})
+			to[kind] = place{int64(len(out) + framelog.HeaderSize + len(body) - p.size), p.size}
+		}
+		if len(body) == 0 {
+			continue
+		}
+		var err error
+		if out, err = framelog.AppendFrame(out, body); err != nil {
+			return err
+		}
+		moved[uid] = to
+	}
+	if err := r.file.Replace(out); err != nil {
+		return err
+	}
+	r.places = moved
 	return nil
 }
 
-// remove forgets the pod. The assignment goes first: a folder without one is rubbish.
-func (r records) remove(uid string) error {
-	if err := os.Remove(filepath.Join(r.podDir(uid), fileAssignment)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// remove forgets the pod. The record goes first: a folder without one is rubbish.
+func (r *records) remove(uid string) error {
+	if err := r.put(entry{kind: recordRemoval, uid: uid}); err != nil {
 		return fmt.Errorf("record %s: %w", uid, err)
 	}
 	if err := os.RemoveAll(r.podDir(uid)); err != nil {
@@ -88,55 +232,45 @@ func (r records) remove(uid string) error {
 	return nil
 }
 
-// record is a pod as a former process left it.
-type record struct {
-	assignment Assignment
-	checkpoint *checkpoint
+// close leaves the log as it is; nothing is written any more.
+func (r *records) close() error {
+	r.writer.Lock()
+	defer r.writer.Unlock()
+	if r.file == nil {
+		return nil
+	}
+	f := r.file
+	r.file = nil
+	return f.Close()
 }
 
-// load reads every record. Folders without an assignment are removed. One that doesn't parse is left
-// out: its pod's containers then wait, running, for the control plane to assign them again.
-func (r records) load() (map[string]record, error) {
-	if err := os.MkdirAll(r.dir, 0o700); err != nil {
-		return nil, fmt.Errorf("records: %w", err)
+// encodeAssignment is the rest of a recordAssignment.
+func encodeAssignment(a Assignment) ([]byte, error) {
+	size := a.Pod.Size()
+	out := binary.AppendUvarint(make([]byte, 0, size+100), uint64(size))
+	out = out[:len(out)+size]
+	if _, err := a.Pod.MarshalToSizedBuffer(out[len(out)-size:]); err != nil {
+		return nil, err
 	}
-	entries, err := os.ReadDir(r.dir)
-	if err != nil {
-		return nil, fmt.Errorf("records: %w", err)
-	}
-	out := make(map[string]record, len(entries))
-	for _, e := range entries {
-		var rec record
-		switch err := r.read(e.Name(), fileAssignment, &rec.assignment); {
-		case errors.Is(err, fs.ErrNotExist):
-			if err := os.RemoveAll(r.podDir(e.Name())); err != nil {
-				return nil, fmt.Errorf("record %s: %w", e.Name(), err)
-			}
-			continue
-		case errors.Is(err, errDamaged) || err == nil && rec.assignment.Pod == nil:
-			continue
-		case err != nil:
-			return nil, err
-		}
-		cp := new(checkpoint)
-		switch err := r.read(e.Name(), fileCheckpoint, cp); {
-		case err == nil:
-			rec.checkpoint = cp
-		case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errDamaged):
-			return nil, err
-		}
-		out[e.Name()] = rec
-	}
-	return out, nil
+	a.Pod = nil
+	rest, err := json.Marshal(a)
+	return append(out, rest...), err
 }
 
-func (r records) read(uid, file string, v any) error {
-	raw, err := os.ReadFile(filepath.Join(r.podDir(uid), file))
-	if err != nil {
-		return fmt.Errorf("record %s/%s: %w", uid, file, err)
+func decodeAssignment(raw []byte) (a Assignment, err error) {
+	pod, rest, ok := cutBytes(raw)
+	if !ok {
+		return a, errDamaged
 	}
-	if err := json.Unmarshal(raw, v); err != nil {
-		return fmt.Errorf("record %s/%s: %w: %w", uid, file, errDamaged, err)
+	if err := json.Unmarshal(rest, &a); err != nil {
+		return a, fmt.Errorf("%w: %w", errDamaged, err)
 	}
-	return nil
+	a.Pod = new(corev1.Pod)
+	if err := a.Pod.Unmarshal(pod); err != nil {
+		return a, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return a, nil
 }
+
+// errDamaged is an entry that doesn't parse.
+var errDamaged = errors.New("not readable")

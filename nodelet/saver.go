@@ -1,82 +1,79 @@
 package nodelet
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"sync"
 )
 
-// saver writes one pod's record behind its actions. Of several versions of a file only the latest is
-// written.
+// saver writes one pod's record behind its actions. Of several versions only the latest is written.
 type saver struct {
-	records records
+	records *records
 	uid     string
 
 	write sync.Mutex // orders writes; taken before mu
 	mu    sync.Mutex // guards the rest
-	next  map[string]any
-	last  map[string][]byte // as written
+	next  [recordRemoval]any
 	gone  bool
 }
 
-func newSaver(r records, uid string) *saver {
-	return &saver{records: r, uid: uid, next: make(map[string]any), last: make(map[string][]byte)}
-}
+func newSaver(r *records, uid string) *saver { return &saver{records: r, uid: uid} }
 
-// put names what file shall hold after the next flush. v must not change any more.
-func (s *saver) put(file string, v any) {
+// put names what the record shall hold after the next flush: an Assignment, or a checkpoint's JSON. It must
+// not change any more.
+func (s *saver) put(kind recordKind, v any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.next[file] = v
+	s.next[kind] = v
 }
 
 func (s *saver) pending() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.next) > 0 && !s.gone
+	return (s.next[recordAssignment] != nil || s.next[recordCheckpoint] != nil) && !s.gone
 }
 
 // flush makes durable what was put before. What could not be written is put back unless newer is there.
 func (s *saver) flush() error {
 	s.write.Lock()
 	defer s.write.Unlock()
-	for _, file := range []string{fileAssignment, fileCheckpoint} {
-		if err := s.flushFile(file); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (s *saver) flushFile(file string) error {
 	s.mu.Lock()
-	v, ok := s.next[file]
-	delete(s.next, file)
-	last := s.last[file]
-	gone := s.gone
+	next, gone := s.next, s.gone
+	s.next = [recordRemoval]any{}
 	s.mu.Unlock()
-	if !ok || gone {
+	if gone {
 		return nil
 	}
-	raw, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("record %s/%s: %w", s.uid, file, err)
+	var entries []entry
+	var err error
+	for kind, v := range next {
+		var raw []byte
+		switch v := v.(type) {
+		case nil:
+			continue
+		case json.RawMessage:
+			raw = v
+		case Assignment:
+			if raw, err = encodeAssignment(v); err != nil {
+				return fmt.Errorf("record %s: %w", s.uid, err)
+			}
+		}
+		entries = append(entries, entry{recordKind(kind), s.uid, raw})
 	}
-	if bytes.Equal(raw, last) {
+	if len(entries) == 0 {
 		return nil
 	}
-	err = s.records.write(s.uid, file, raw)
+	if err = s.records.put(entries...); err == nil {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
-		if _, newer := s.next[file]; !newer {
-			s.next[file] = v
+	for kind, v := range next {
+		if s.next[kind] == nil {
+			s.next[kind] = v
 		}
-		return err
 	}
-	s.last[file] = raw
-	return nil
+	return fmt.Errorf("record %s: %w", s.uid, err)
 }
 
 // remove forgets the pod for good: nothing is written any more.

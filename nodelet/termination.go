@@ -8,10 +8,10 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"time"
 
+	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 
 	"swell.dev/swell/internal/crilog"
@@ -24,25 +24,23 @@ const (
 	maxMessageLines = 80
 )
 
-// terminationFile makes the file that a container writes its last words to.
+// terminationFile makes the file that a container writes its last words to, whoever it runs as. The pod's
+// folder is there.
 func (b *builder) terminationFile(name string, attempt int32) (string, error) {
 	path := terminationPath(b.dir, name, attempt)
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return "", fmt.Errorf("termination message file: %w", err)
-	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o666)
+	fd, err := openFile(path, unix.O_CREAT|unix.O_WRONLY, 0o666)
 	if err != nil {
-		return "", fmt.Errorf("termination message file: %w", err)
+		return "", err
 	}
-	defer f.Close()
-	if err := f.Chmod(0o666); err != nil { // whatever the umask: the container's user may be anybody
+	err = unix.Fchmod(fd, 0o666) // whatever the umask
+	if err = errors.Join(err, unix.Close(fd)); err != nil {
 		return "", fmt.Errorf("termination message file: %w", err)
 	}
 	return path, nil
 }
 
 func terminationPath(dir, name string, attempt int32) string {
-	return filepath.Join(dir, "containers", name, "termination-"+strconv.FormatInt(int64(attempt), 10))
+	return dir + "/termination-" + name + "-" + strconv.FormatInt(int64(attempt), 10)
 }
 
 // terminationMessage reads a container's last words: the beginning of its file, or, if it failed without

@@ -235,7 +235,7 @@ func (w *worker) putAssignment(a Assignment) {
 	}
 	if key := assignmentKey(a); key != w.lastKey {
 		w.lastKey = key
-		w.host.saver.put(fileAssignment, a)
+		w.host.saver.put(recordAssignment, a)
 	}
 }
 
@@ -272,7 +272,7 @@ func (w *worker) putCheckpoint() error {
 	raw, err := json.Marshal(w.machine.checkpoint())
 	if err == nil && !bytes.Equal(raw, w.lastSaved) {
 		w.lastSaved = raw
-		w.host.saver.put(fileCheckpoint, json.RawMessage(raw))
+		w.host.saver.put(recordCheckpoint, json.RawMessage(raw))
 	}
 	return err
 }
