@@ -72,3 +72,22 @@ type Items interface {
 	Object(i int) Object
 	Slice(from, to int) Items
 }
+
+// ItemsOf answers objects of a resource as items.
+func ItemsOf(resource string, objects []Object) Items { return itemSlice{resource, objects} }
+
+type itemSlice struct {
+	resource string
+	objects  []Object
+}
+
+func (s itemSlice) Len() int { return len(s.objects) }
+
+func (s itemSlice) Key(i int) Key {
+	o := s.objects[i]
+	return Key{Resource: s.resource, Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+func (s itemSlice) Object(i int) Object { return s.objects[i] }
+
+func (s itemSlice) Slice(from, to int) Items { return itemSlice{s.resource, s.objects[from:to]} }

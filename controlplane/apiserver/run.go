@@ -48,8 +48,7 @@ func (s *Server) makeNamespaces(ctx context.Context) error {
 
 // followNamespaces looks at every terminating namespace when it, or a pod in it, changes.
 func (s *Server) followNamespaces(ctx context.Context) error {
-	_, podsAt := s.cfg.Store.List("pods", "")
-	pods, err := s.cfg.Store.Watch("pods", "", podsAt)
+	pods, err := s.cfg.Store.Watch("pods", "", s.cfg.Store.Version())
 	if err != nil {
 		return err
 	}

@@ -15,10 +15,7 @@ const maxSync = 16 << 20
 // sendDesired sends everything that a node shall run now.
 func (h *Hub) sendDesired(node string, send func(*nodev1.ToNode) error) error {
 	h.mu.Lock()
-	refs := make([]podRef, 0, len(h.pods.on(node)))
-	for _, ref := range h.pods.on(node) {
-		refs = append(refs, ref)
-	}
+	refs := h.pods.on(node)
 	for _, ref := range h.slots.byNode[node] {
 		refs = append(refs, ref)
 	}

@@ -83,6 +83,11 @@ func (s *fakeStore) Get(k controlplane.Key) (controlplane.Object, bool) {
 	return o, ok
 }
 
+func (s *fakeStore) Items(resource, namespace string) (controlplane.Items, uint64) {
+	objects, version := s.List(resource, namespace)
+	return controlplane.ItemsOf(resource, objects), version
+}
+
 func (s *fakeStore) List(resource, _ string) ([]controlplane.Object, uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

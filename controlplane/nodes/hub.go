@@ -17,7 +17,7 @@ import (
 
 type store interface {
 	Get(controlplane.Key) (controlplane.Object, bool)
-	List(resource, namespace string) ([]controlplane.Object, uint64)
+	Items(resource, namespace string) (controlplane.Items, uint64)
 	Commit(context.Context, controlplane.Mutation) (controlplane.Object, error)
 	Observe(controlplane.Key, func(controlplane.Object) controlplane.Object) (controlplane.Object, error)
 	Watch(resource, namespace string, after uint64) (*controlplane.Subscription, error)
@@ -44,6 +44,9 @@ type Config struct {
 	// Redeem takes a one-time token; Sign answers a certificate for a node's own name.
 	Redeem func(token string) error
 	Sign   func(csrDER []byte, node string) (certPEM, caPEM []byte, err error)
+	// Pods, if set, are those that are stored at PodsVersion: they needn't be listed. The hub takes them over.
+	Pods        *Pods
+	PodsVersion uint64
 	// Silence is how long a nodelet may say nothing before it counts as gone, and how long after its last
 	// word its pods count as ready. Default 40 s, four heartbeats.
 	Silence time.Duration
@@ -71,7 +74,6 @@ type Hub struct {
 	pods     *podIndex
 	slots    slotIndex
 	streams  map[string]*relay // awaited or running, by id
-	usage    map[string]*nodev1.PodUsage
 }
 
 // New answers a hub; Run makes it work.
@@ -95,7 +97,6 @@ func New(cfg Config) (*Hub, error) {
 		pods:     newPodIndex(),
 		slots:    newSlotIndex(),
 		streams:  map[string]*relay{},
-		usage:    map[string]*nodev1.PodUsage{},
 	}, nil
 }
 
@@ -129,11 +130,26 @@ func (h *Hub) close() {
 	h.wg.Wait()
 }
 
+// indexPods answers all pods and the version that they are the state of. At the start somebody else has
+// looked at all of them already.
+func (h *Hub) indexPods() (*podIndex, uint64) {
+	if known := h.cfg.Pods; known != nil {
+		h.cfg.Pods = nil
+		return known.index, h.cfg.PodsVersion
+	}
+	out := newPodIndex()
+	items, version := h.cfg.Store.Items("pods", "")
+	for i := range items.Len() {
+		out.put(items.Object(i).(*corev1.Pod))
+	}
+	return out, version
+}
+
 func (h *Hub) follow(ctx context.Context) error {
 	// What pods refer to is followed from before the pods are listed, so that no change falls between.
 	refs := make([]*controlplane.Subscription, 0, 2)
 	for _, resource := range []string{"configmaps", "secrets"} {
-		_, version := h.cfg.Store.List(resource, "")
+		_, version := h.cfg.Store.Items(resource, "")
 		sub, err := h.cfg.Store.Watch(resource, "", version)
 		if err != nil {
 			return err
@@ -141,7 +157,7 @@ func (h *Hub) follow(ctx context.Context) error {
 		defer sub.Stop()
 		refs = append(refs, sub)
 	}
-	pods, version := h.cfg.Store.List("pods", "")
+	pods, version := h.indexPods()
 	sub, err := h.cfg.Store.Watch("pods", "", version)
 	if err != nil {
 		return err
@@ -149,14 +165,15 @@ func (h *Hub) follow(ctx context.Context) error {
 	defer sub.Stop()
 
 	h.mu.Lock()
-	h.pods = newPodIndex()
-	for _, o := range pods {
-		h.pods.put(o.(*corev1.Pod))
-		h.slots.remove(string(o.GetUID()))
+	for uid, p := range h.pods.uids {
+		if now := pods.uids[uid]; now != nil {
+			now.usage = p.usage
+		}
 	}
-	for uid := range h.usage {
-		if _, ok := h.pods.uids[uid]; !ok {
-			delete(h.usage, uid)
+	h.pods = pods
+	for uid := range h.slots.uids {
+		if pods.uids[uid] != nil {
+			h.slots.remove(uid)
 		}
 	}
 	for _, s := range h.sessions {
@@ -208,8 +225,7 @@ func (h *Hub) podChanged(ev controlplane.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if ev.Type == controlplane.Deleted {
-		h.pods.remove(pod)
-		delete(h.usage, string(pod.UID))
+		h.pods.remove(string(pod.UID))
 	} else {
 		h.pods.put(pod)
 		h.slots.remove(string(pod.UID)) // it has its pod
@@ -260,30 +276,16 @@ func equalMaps(a, b map[string]string) bool {
 func (h *Hub) referenceChanged(ev controlplane.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, holders := range []map[string]podRef{h.pods.referring(ev.Key), h.slots.byRef[ev.Key]} {
-		for _, p := range holders {
-			if s := h.sessions[p.node]; s != nil {
-				s.mark(p.uid, p.key)
-			}
+	holders := h.pods.referring(ev.Key)
+	for _, slot := range h.slots.byRef[ev.Key] {
+		holders = append(holders, slot)
+	}
+	for _, p := range holders {
+		if s := h.sessions[p.node]; s != nil {
+			s.mark(p.uid, p.key)
 		}
 	}
 }
-
-// Usage answers the last known usage of every pod on a connected node.
-func (h *Hub) Usage() []*nodev1.PodUsage {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	out := make([]*nodev1.PodUsage, 0, len(h.usage))
-	for _, u := range h.usage {
-		if time.Since(time.Unix(0, u.TimeUnixNano)) < usageValid {
-			out = append(out, u)
-		}
-	}
-	return out
-}
-
-// usageValid is how long a reading stands when its node no longer reports.
-const usageValid = 2 * time.Minute
 
 // Connected reports whether a node has a session.
 func (h *Hub) Connected(node string) bool {

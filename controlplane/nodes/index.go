@@ -1,6 +1,11 @@
 package nodes
 
 import (
+	"slices"
+	"strings"
+	"sync"
+	"unique"
+
 	corev1 "k8s.io/api/core/v1"
 
 	"swell.dev/swell/controlplane"
@@ -13,59 +18,123 @@ type podRef struct {
 	key  controlplane.Key
 }
 
-// podIndex finds the pods of a node and the pods that refer to a config map or a secret.
+// podIndex finds the pods of a node and the pods that refer to a config map or a secret. There are many
+// pods, so that each is held once and strings are shared.
 type podIndex struct {
-	byNode map[string]map[string]podRef           // node → uid
-	byRef  map[controlplane.Key]map[string]podRef // config map or secret → uid
-	refs   map[string][]controlplane.Key          // uid → what it refers to
-	uids   map[string]podRef
+	uids   map[string]*indexedPod
+	byNode map[string]*podSet
+	byRef  map[controlplane.Key]*podSet // config map or secret
 }
 
+type indexedPod struct {
+	uid, namespace, name string
+	node                 *podSet
+	refs                 []*podSet // of what it refers to
+	usage                *reading  // the latest, if any
+}
+
+// podSet is the pods of a node, or those that refer to something.
+type podSet struct {
+	node string           // else
+	ref  controlplane.Key // it is this
+	pods map[*indexedPod]struct{}
+}
+
+func (p *indexedPod) key() controlplane.Key { return podKey(p.namespace, p.name) }
+
+func (p *indexedPod) ref() podRef { return podRef{uid: p.uid, node: p.node.node, key: p.key()} }
+
 func newPodIndex() *podIndex {
-	return &podIndex{
-		byNode: map[string]map[string]podRef{},
-		byRef:  map[controlplane.Key]map[string]podRef{},
-		refs:   map[string][]controlplane.Key{},
-		uids:   map[string]podRef{},
-	}
+	return &podIndex{uids: map[string]*indexedPod{}, byNode: map[string]*podSet{}, byRef: map[controlplane.Key]*podSet{}}
 }
 
 // put records a pod. What a pod refers to never changes, so a pod that is known with its node is left alone.
 func (x *podIndex) put(pod *corev1.Pod) {
-	uid, node := string(pod.UID), pod.Spec.NodeName
-	if node == "" {
+	if _, known := x.uids[string(pod.UID)]; known || pod.Spec.NodeName == "" {
 		return
 	}
-	if _, known := x.uids[uid]; known {
-		return
+	x.add(pod, references(pod))
+}
+
+func (x *podIndex) add(pod *corev1.Pod, refs []controlplane.Key) {
+	// The strings may be parts of a request.
+	p := &indexedPod{uid: strings.Clone(string(pod.UID)), namespace: unique.Make(pod.Namespace).Value(), name: strings.Clone(pod.Name)}
+	x.uids[p.uid] = p
+	p.node = x.byNode[pod.Spec.NodeName]
+	if p.node == nil {
+		p.node = &podSet{node: strings.Clone(pod.Spec.NodeName), pods: map[*indexedPod]struct{}{}}
+		x.byNode[p.node.node] = p.node
 	}
-	ref := podRef{uid: uid, node: node, key: controlplane.Key{Resource: "pods", Namespace: pod.Namespace, Name: pod.Name}}
-	x.uids[uid] = ref
-	insert(x.byNode, node, ref)
-	keys := references(pod)
-	x.refs[uid] = keys
-	for _, k := range keys {
-		insert(x.byRef, k, ref)
+	p.node.pods[p] = struct{}{}
+	for _, k := range refs {
+		set := x.byRef[k]
+		if set == nil {
+			set = &podSet{ref: k, pods: map[*indexedPod]struct{}{}}
+			x.byRef[k] = set
+		}
+		set.pods[p] = struct{}{}
+		p.refs = append(p.refs, set)
 	}
 }
 
-func (x *podIndex) remove(pod *corev1.Pod) {
-	uid := string(pod.UID)
-	ref, ok := x.uids[uid]
-	if !ok {
+func (x *podIndex) remove(uid string) {
+	p := x.uids[uid]
+	if p == nil {
 		return
 	}
 	delete(x.uids, uid)
-	erase(x.byNode, ref.node, uid)
-	for _, k := range x.refs[uid] {
-		erase(x.byRef, k, uid)
+	if delete(p.node.pods, p); len(p.node.pods) == 0 {
+		delete(x.byNode, p.node.node)
 	}
-	delete(x.refs, uid)
+	for _, set := range p.refs {
+		if delete(set.pods, p); len(set.pods) == 0 {
+			delete(x.byRef, set.ref)
+		}
+	}
 }
 
-func (x *podIndex) on(node string) map[string]podRef { return x.byNode[node] }
+func (x *podIndex) find(uid string) (podRef, bool) {
+	if p := x.uids[uid]; p != nil {
+		return p.ref(), true
+	}
+	return podRef{}, false
+}
 
-func (x *podIndex) referring(k controlplane.Key) map[string]podRef { return x.byRef[k] }
+// on answers the pods of a node.
+func (x *podIndex) on(node string) []podRef { return x.byNode[node].list() }
+
+func (x *podIndex) referring(k controlplane.Key) []podRef { return x.byRef[k].list() }
+
+func (s *podSet) list() []podRef {
+	if s == nil {
+		return nil
+	}
+	out := make([]podRef, 0, len(s.pods))
+	for p := range s.pods {
+		out = append(out, p.ref())
+	}
+	return out
+}
+
+// Pods is an index that is filled before there is a hub, see Config.Pods.
+type Pods struct {
+	mu    sync.Mutex // guards index
+	index *podIndex
+}
+
+// NewPods answers an empty index.
+func NewPods() *Pods { return &Pods{index: newPodIndex()} }
+
+// Add records a pod. It may be called by several goroutines.
+func (p *Pods) Add(pod *corev1.Pod) {
+	if pod.Spec.NodeName == "" {
+		return
+	}
+	refs := references(pod)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.index.add(pod, refs)
+}
 
 func insert[K comparable](m map[K]map[string]podRef, k K, ref podRef) {
 	set := m[k]
@@ -85,12 +154,10 @@ func erase[K comparable](m map[K]map[string]podRef, k K, uid string) {
 
 // references lists the config maps and secrets that a pod's spec names.
 func references(pod *corev1.Pod) []controlplane.Key {
-	seen := map[controlplane.Key]bool{}
 	var out []controlplane.Key
 	add := func(resource, name string) {
 		k := controlplane.Key{Resource: resource, Namespace: pod.Namespace, Name: name}
-		if name != "" && !seen[k] {
-			seen[k] = true
+		if name != "" && !slices.Contains(out, k) {
 			out = append(out, k)
 		}
 	}

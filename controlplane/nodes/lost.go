@@ -22,9 +22,7 @@ func (h *Hub) podsLost(ctx context.Context, now time.Time) {
 			continue
 		}
 		delete(h.lost, node)
-		for _, ref := range h.pods.on(node) {
-			due = append(due, ref)
-		}
+		due = append(due, h.pods.on(node)...)
 	}
 	h.mu.Unlock()
 	for _, ref := range due {

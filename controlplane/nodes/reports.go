@@ -157,12 +157,13 @@ func actuated(st *corev1.PodStatus) (controlplane.Demand, bool) {
 func (h *Hub) heartbeat(s *session, hb *nodev1.Heartbeat) {
 	h.mu.Lock()
 	for _, u := range hb.Usage {
-		ref, ok := h.pods.uids[u.Uid]
+		p := h.pods.uids[u.Uid]
 		switch {
-		case ok && ref.node == s.node:
-			h.usage[u.Uid] = u
-		case ok:
-			h.cfg.Log.Warn("usage refused", "node", s.node, "pod", ref.key.String(), "cause", "the pod is on node "+ref.node)
+		case p == nil:
+		case p.node.node == s.node:
+			p.read(u)
+		default:
+			h.cfg.Log.Warn("usage refused", "node", s.node, "pod", p.key().String(), "cause", "the pod is on node "+p.node.node)
 		}
 	}
 	h.mu.Unlock()

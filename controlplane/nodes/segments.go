@@ -46,7 +46,7 @@ func (h *Hub) mayMeter(node string, seg *usagev1.Segment) error {
 	}
 	key := podKey(seg.Namespace, seg.Pod)
 	h.mu.Lock()
-	ref, ok := h.pods.uids[seg.PodUID]
+	ref, ok := h.pods.find(seg.PodUID)
 	h.mu.Unlock()
 	if !ok {
 		pod := h.pod(key, seg.PodUID)

@@ -85,7 +85,7 @@ func (h *Hub) DropSlot(uid string) {
 func (h *Hub) presentSlot(ref podRef) *nodev1.ToNode {
 	h.mu.Lock()
 	s := h.slots.uids[ref.uid]
-	pod, taken := h.pods.uids[ref.uid]
+	pod, taken := h.pods.find(ref.uid)
 	h.mu.Unlock()
 	if taken {
 		return h.present(pod)

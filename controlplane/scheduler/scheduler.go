@@ -220,6 +220,15 @@ func (s *Scheduler) Restore(req controlplane.PlaceRequest) {
 	s.call(func(c *core) { c.restore(req) })
 }
 
+// RestoreAll is Restore for many.
+func (s *Scheduler) RestoreAll(reqs []controlplane.PlaceRequest) {
+	s.call(func(c *core) {
+		for i := range reqs {
+			c.restore(reqs[i])
+		}
+	})
+}
+
 // call is do for what can't be refused but by the end of the scheduler, which its callers need not know.
 func (s *Scheduler) call(f func(*core)) {
 	_ = s.do(context.Background(), f)

@@ -1,9 +1,13 @@
 package role
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -14,7 +18,10 @@ import (
 
 // startScheduler makes the ledger of capacity from what the store holds: nodes, pods that have one, pods
 // that wait for one. Nodes are taken in as they were last seen and are placed on once they reconnect.
-func (c *controlPlane) startScheduler(ctx context.Context) (*scheduler.Scheduler, error) {
+func (c *controlPlane) startScheduler(ctx context.Context, pods *loadedPods) (*scheduler.Scheduler, error) {
+	if pods.err != nil {
+		return nil, pods.err
+	}
 	s, err := scheduler.New(scheduler.Config{
 		Bound: func(req controlplane.PlaceRequest, node string) {
 			if err := c.api.Bound(ctx, req, node); err != nil && ctx.Err() == nil {
@@ -30,23 +37,47 @@ func (c *controlPlane) startScheduler(ctx context.Context) (*scheduler.Scheduler
 	if err != nil {
 		return nil, err
 	}
-	pods, _ := c.store.List("pods", "")
-	for _, o := range pods {
-		pod := o.(*corev1.Pod)
-		if ended(pod) {
-			continue
-		}
-		req, err := controlplane.PodPlacement(pod)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("capacity: %w", err), s.Close())
-		}
-		if pod.Spec.NodeName != "" && scheduled(pod) {
-			s.Restore(req)
-			continue
-		}
+	s.RestoreAll(pods.placed)
+	slices.SortFunc(pods.waiting, func(a, b controlplane.PlaceRequest) int {
+		return cmp.Or(a.Created.Compare(b.Created), strings.Compare(a.UID, b.UID))
+	})
+	for _, req := range pods.waiting {
 		s.Pend(req)
 	}
 	return s, nil
+}
+
+// loadedPods is what other parts have to know of the pods that the store found at its start, gathered while
+// it reads them: nobody needs to decode them all again.
+type loadedPods struct {
+	index *nodes.Pods
+
+	mu      sync.Mutex // guards what follows
+	placed  []controlplane.PlaceRequest
+	waiting []controlplane.PlaceRequest
+	err     error
+}
+
+func (l *loadedPods) add(o controlplane.Object) {
+	pod, ok := o.(*corev1.Pod)
+	if !ok {
+		return
+	}
+	l.index.Add(pod)
+	if ended(pod) {
+		return
+	}
+	req, err := controlplane.PodPlacement(pod)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err != nil:
+		l.err = fmt.Errorf("capacity: %w", err)
+	case pod.Spec.NodeName != "" && scheduled(pod):
+		l.placed = append(l.placed, req)
+	default:
+		l.waiting = append(l.waiting, req)
+	}
 }
 
 // scheduled tells a pod that has room on its node from one that only asks for that node.
@@ -74,10 +105,16 @@ func (c *controlPlane) followPods(ctx context.Context) error {
 }
 
 func (c *controlPlane) followOnce(ctx context.Context) error {
-	pods, version := c.store.List("pods", "")
-	for _, o := range pods {
-		if ended(o.(*corev1.Pod)) {
-			c.sched.Release(string(o.GetUID()))
+	version := c.loadedAt
+	if version != 0 {
+		c.loadedAt = 0 // the scheduler was started with what there was then
+	} else {
+		var pods controlplane.Items
+		pods, version = c.store.Items("pods", "")
+		for i := range pods.Len() {
+			if pod := pods.Object(i).(*corev1.Pod); ended(pod) {
+				c.sched.Release(string(pod.UID))
+			}
 		}
 	}
 	podEvents, err := c.store.Watch("pods", "", version)

@@ -56,6 +56,9 @@ type controlPlane struct {
 	apiAddr  string
 	nodeAddr string
 
+	// loadedAt is the version that the scheduler was started with, 0 once it's followed from there.
+	loadedAt uint64
+
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	failed chan error // capacity 1: why the role can't go on
@@ -136,17 +139,20 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 		sc.MaxBatchOps, sc.MaxBatchBytes = etcd.MaxTxnOps-24, etcd.MaxRequestBytes/2
 		sc.Writable = c.etcd.Writable
 	}
+	pods := &loadedPods{index: nodes.NewPods()}
+	sc.Loaded = pods.add
 	var err error
 	if c.store, err = store.Open(ctx, sc); err != nil {
 		return err
 	}
+	c.loadedAt = c.store.Version()
 	running, cancel := context.WithCancel(context.Background())
 	c.cancel = cancel
-	if c.sched, err = c.startScheduler(running); err != nil {
+	if c.sched, err = c.startScheduler(running, pods); err != nil {
 		return err
 	}
 	if c.hub, err = nodes.New(nodes.Config{
-		Store: c.store, Ledger: tolerantLedger{c.ledger, c.log}, Scheduler: c.sched, Redeem: c.tokens.Redeem, Sign: c.ca.SignNode, Log: c.log,
+		Store: c.store, Ledger: tolerantLedger{c.ledger, c.log}, Scheduler: c.sched, Pods: pods.index, PodsVersion: c.loadedAt, Redeem: c.tokens.Redeem, Sign: c.ca.SignNode, Log: c.log,
 	}); err != nil {
 		return err
 	}
