@@ -31,6 +31,10 @@ bench: check-root build bin/httpserver ## measure starts and resizes on real con
 	go run ./perf start
 	go run ./perf resize
 
+.PHONY: bench-peers
+bench-peers: check-root check-go bin/swell bin/peers/etcd bin/peers/kube-apiserver bin/peers/kube-scheduler ## measure Kubernetes and Swell side by side
+	go run ./perf peers --rounds 3
+
 .PHONY: picture
 picture: check-root build bin/httpserver ## run the demo and draw its picture for the README
 	@go run ./examples/demo -picture docs/demo.svg

@@ -46,6 +46,15 @@ bin/kubectl: make/tools/kubectl/main.go make/tools/kubectl/go.mod make/tools/kub
 	@version=v1.$$(go list -C make/tools/kubectl -m -f '{{.Version}}' k8s.io/kubectl | sed 's/^v0\.//'); \
 		CGO_ENABLED=0 go build -C make/tools/kubectl -trimpath -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$version" -o "$(CURDIR)/bin/kubectl" .
 
+# What `make bench-peers` measures beside Swell, as its own releases are built.
+bin/peers/etcd bin/peers/kube-apiserver bin/peers/kube-scheduler &: perf/peers/go.mod perf/peers/go.sum perf/peers/etcd/main.go .cache/go
+	@echo "etcd, kube-apiserver, kube-scheduler: building, which takes some minutes"
+	@mkdir -p bin/peers
+	@version=$$(go list -C perf/peers -m -f '{{.Version}}' k8s.io/kubernetes); \
+		CGO_ENABLED=0 nice -n 5 go build -C perf/peers -trimpath -ldflags "-s -w -X k8s.io/component-base/version.gitVersion=$$version" \
+		-o "$(CURDIR)/bin/peers/" ./etcd k8s.io/kubernetes/cmd/kube-apiserver k8s.io/kubernetes/cmd/kube-scheduler
+	@touch bin/peers/etcd bin/peers/kube-apiserver bin/peers/kube-scheduler
+
 bin/protoc-gen-go bin/protoc-gen-go-grpc &: make/tools/protoc/go.mod make/tools/protoc/go.sum .cache/go
 	@GOBIN="$(CURDIR)/bin" go install -C make/tools/protoc -trimpath tool
 	@touch bin/protoc-gen-go bin/protoc-gen-go-grpc

@@ -86,11 +86,16 @@ func (h *http1) close() error {
 }
 
 func (h *http1) post(ctx context.Context, body []byte, read func(status int, body []byte) error) error {
+	return h.send(ctx, h.head, body, read)
+}
+
+// send is post with another head.
+func (h *http1) send(ctx context.Context, head string, body []byte, read func(status int, body []byte) error) error {
 	c, err := h.take(ctx)
 	if err != nil {
 		return err
 	}
-	c.out = strconv.AppendInt(append(c.out[:0], h.head...), int64(len(body)), 10)
+	c.out = strconv.AppendInt(append(c.out[:0], head...), int64(len(body)), 10)
 	c.out = append(append(c.out, "\r\n\r\n"...), body...)
 	var status int
 	if _, err = c.Write(c.out); err == nil {

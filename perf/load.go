@@ -43,6 +43,7 @@ type loader struct {
 	at     int    // where the name stands
 
 	refusedFor time.Duration // how long a 429 is obeyed
+	unplaced   bool          // the server answers before it has chosen a node
 }
 
 // poster sends a body and hands over the answer, which it may use again afterwards.
@@ -163,7 +164,7 @@ func (l *loader) check(name string, answer []byte) (created, error) {
 	if err != nil {
 		return created{}, fmt.Errorf("create: answer: %w", err)
 	}
-	if string(p.name) != name || len(p.uid) == 0 || len(p.node) == 0 {
+	if string(p.name) != name || len(p.uid) == 0 || len(p.node) == 0 && !l.unplaced {
 		return created{}, fmt.Errorf("create of %s: answered pod %q, uid %q, node %q", name, p.name, p.uid, p.node)
 	}
 	return created{uid: string(p.uid), node: string(p.node)}, nil

@@ -3,6 +3,7 @@
 //
 //	go run ./perf start       create a pod → answered, process running, seen running by a watch
 //	go run ./perf create      pods a second on a fleet of simulated hosts
+//	go run ./perf peers       the same beside Kubernetes, in turn; make bench-peers builds what it needs
 //	go run ./perf resize      resize a running pod → in the kernel's files, answered, seen in its status
 //
 // Each runs several rounds, each on a fresh data directory, prints medians with their spread over the
@@ -49,7 +50,7 @@ func main() {
 	root.PersistentFlags().IntVar(&s.rounds, "rounds", 5, "how often to measure, each time on a fresh data directory")
 	root.PersistentFlags().BoolVar(&s.json, "json", false, "print the result as JSON")
 	root.PersistentFlags().StringVar(&s.results, "results", "perf/results", "folder to write the result into; empty: nowhere")
-	root.AddCommand(startCommand(&s), resizeCommand(&s), createCommand(&s))
+	root.AddCommand(startCommand(&s), resizeCommand(&s), createCommand(&s), peersCommand(&s))
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "perf:", err)
 		os.Exit(1)

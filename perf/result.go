@@ -131,6 +131,11 @@ func (s *setting) publish(name string, samples int, with map[string]string, rate
 	for _, one := range all {
 		r.Figures = append(r.Figures, one.figure())
 	}
+	return s.publishAs(&r, r.print)
+}
+
+// publishAs is publish for a scenario that prints in its own way.
+func (s *setting) publishAs(r *result, print func()) error {
 	raw, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
@@ -138,7 +143,7 @@ func (s *setting) publish(name string, samples int, with map[string]string, rate
 	if s.json {
 		fmt.Println(string(raw))
 	} else {
-		r.print()
+		print()
 	}
 	if s.results == "" {
 		return nil
@@ -146,7 +151,7 @@ func (s *setting) publish(name string, samples int, with map[string]string, rate
 	if err := os.MkdirAll(s.results, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(s.results, name+".json"), append(raw, '\n'), 0o644)
+	return os.WriteFile(filepath.Join(s.results, r.Scenario+".json"), append(raw, '\n'), 0o644)
 }
 
 func (r *result) print() {
