@@ -1,6 +1,10 @@
 package controlplane
 
-import "time"
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+)
 
 // Demand is what a pod takes from a node's capacity and what it is billed for.
 type Demand struct {
@@ -11,6 +15,11 @@ type Demand struct {
 // Add returns d+e.
 func (d Demand) Add(e Demand) Demand {
 	return Demand{CPUMilli: d.CPUMilli + e.CPUMilli, MemoryBytes: d.MemoryBytes + e.MemoryBytes}
+}
+
+// Sub returns d-e.
+func (d Demand) Sub(e Demand) Demand {
+	return Demand{CPUMilli: d.CPUMilli - e.CPUMilli, MemoryBytes: d.MemoryBytes - e.MemoryBytes}
 }
 
 // Max returns the larger of each quantity.
@@ -32,7 +41,14 @@ type PlaceRequest struct {
 	NodeSelector map[string]string // labels the node must have
 	HostPorts    []HostPort        // that must be free there
 	Created      time.Time         // orders the pending
-	Template     uint64            // with the namespace, whose slot it may take; 0: none's
+	Labels       map[string]string // the pod's, for the rules of others; shared, never changed
+	Class        Classes           // the one it needs; none: general-purpose
+	Priority     int32
+	BestEffort   bool   // gives way to any pod that isn't
+	NeverPreempt bool   // doesn't take room from lower priorities
+	Leaving      bool   // is being deleted: its room will be free
+	Rules        *Rules // nil: none
+	Template     uint64 // with the namespace, whose slot it may take; 0: none's
 }
 
 // Workload is whose slots the pod may take.
@@ -60,6 +76,28 @@ type Node struct {
 	MaxPods  int
 	Ready    bool
 	Cordoned bool // spec.unschedulable
+	Taints   []corev1.Taint
+}
+
+// EvictReason is why the control plane ends a pod that its owner didn't end; it becomes the reason of the
+// pod's condition DisruptionTarget.
+type EvictReason string
+
+// Why pods are evicted. The words are Kubernetes', but for Reclaimed.
+const (
+	Preempted EvictReason = "PreemptionByScheduler"  // for a pod of higher priority
+	Reclaimed EvictReason = "ReclamationByScheduler" // best-effort, for a pod that isn't
+	Expelled  EvictReason = "DeletionByTaintManager" // its node has a taint that it doesn't tolerate
+)
+
+// Eviction is a pod that has to go.
+type Eviction struct {
+	Key     Key
+	UID     string
+	Node    string
+	Reason  EvictReason
+	Message string
+	For     Key // the pod that gets its room, if it is for one
 }
 
 // ResizeVerdict is the ledger's answer to a resize.

@@ -18,10 +18,19 @@ func PodPlacement(pod *corev1.Pod) (PlaceRequest, error) {
 	if err != nil {
 		return PlaceRequest{}, err
 	}
-	return PlaceRequest{
+	req := PlaceRequest{
 		Key: Key{Resource: "pods", Namespace: pod.Namespace, Name: pod.Name}, UID: string(pod.UID), Demand: d,
 		NodeName: pod.Spec.NodeName, NodeSelector: pod.Spec.NodeSelector, HostPorts: hostPorts(&pod.Spec), Created: pod.CreationTimestamp.Time,
-	}, nil
+		Labels: pod.Labels, Class: Class(v1alpha1.ComputeClass(pod)), BestEffort: v1alpha1.QoS(pod) == v1alpha1.QoSBestEffort,
+		Leaving: pod.DeletionTimestamp != nil, Rules: PodRules(&pod.Spec),
+	}
+	if p := pod.Spec.Priority; p != nil {
+		req.Priority = *p
+	}
+	if p := pod.Spec.PreemptionPolicy; p != nil {
+		req.NeverPreempt = *p == corev1.PreemptNever
+	}
+	return req, nil
 }
 
 // hostPorts are those that the nodelet forwards: of all containers, for as long as the pod is there.

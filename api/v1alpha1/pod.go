@@ -16,7 +16,7 @@ const (
 
 // Annotations on pods.
 const (
-	AnnotationComputeClass = "swell.dev/compute-class" // general-purpose (default) or performance
+	AnnotationComputeClass = "swell.dev/compute-class" // general-purpose (default), performance or gpu
 	AnnotationQoS          = "swell.dev/qos"           // default or best-effort
 
 	// AnnotationAllocated stands on a pod whose spec asks for a size that is not admitted yet (deferred
@@ -25,10 +25,15 @@ const (
 	AnnotationAllocated = "swell.dev/allocated-resources"
 )
 
+// LabelComputeClass on a node lists the compute classes that it offers, separated by dots:
+// general-purpose.performance.gpu. A node without it offers general-purpose and performance.
+const LabelComputeClass = AnnotationComputeClass
+
 // Values of the annotations.
 const (
 	ClassGeneralPurpose = "general-purpose"
 	ClassPerformance    = "performance"
+	ClassGPU            = "gpu"
 	QoSDefault          = "default"
 	QoSBestEffort       = "best-effort"
 )

@@ -11,8 +11,18 @@ type core struct {
 	fleet   fleet
 	pods    map[string]*reservation // by uid; slots as well
 	slots   slots
+	ranks   []rankSum // what all of them hold, by rank
+	plans   plans
+	crowds  crowds
+	filters map[string]*filter
+	search  search
 	pending pending
 	reasons reasons
+
+	stirred map[*line]bool // pods wait there whom what other pods did may help
+	relined []*crowd       // whose pods wait by other rules than before
+	freed   []*node        // on which a claim was given up
+	quiet   bool           // what happens is only tried out
 
 	decisions []decision // made since they were last taken
 }
@@ -20,13 +30,24 @@ type core struct {
 // reservation is what one pod holds on its node.
 type reservation struct {
 	uid       string
+	namespace string
+	name      string
 	node      *node
 	ports     []controlplane.HostPort
+	labels    map[string]string
+	plan      *plan                // nil: it has no rules
+	created   int64                // in nanoseconds; who is younger goes first
 	allocated controlplane.Demand  // admitted
 	actual    controlplane.Demand  // the most that may be actuated, from the last report and what was admitted since
 	wish      *controlplane.Demand // a resize that waits in node.deferred
 	undo      *sizes               // before the last resize
 	ahead     *ahead               // of a slot, which has no pod yet
+	claim     *claim               // that waits for this pod to leave
+	rank      rank
+	index     int32  // in node.held
+	doom      uint16 // counts what was decided about its node's taints
+	known     bool   // who has it: a pod, not a slot
+	leaving   bool   // its room will be free
 }
 
 // sizes is what a resize changes of a reservation.
@@ -35,25 +56,17 @@ type sizes struct {
 	wish              *controlplane.Demand
 }
 
+func (r *reservation) key() controlplane.Key {
+	return controlplane.Key{Resource: "pods", Namespace: r.namespace, Name: r.name}
+}
+
 func (r *reservation) reserved() controlplane.Demand { return r.allocated.Max(r.actual) }
 
-// decision is something that the core decided without being asked for it.
-type decision struct {
-	uid    string
-	bound  *controlplane.PlaceRequest // a pending pod got its node
-	node   string
-	slot   bool                // a slot was given up
-	resize controlplane.Demand // else: a deferred resize was admitted
-}
-
 func newCore() *core {
-	return &core{fleet: newFleet(), pods: map[string]*reservation{}, slots: newSlots(), pending: newPending()}
-}
-
-func (c *core) take() []decision {
-	out := c.decisions
-	c.decisions = nil
-	return out
+	return &core{
+		fleet: newFleet(), pods: map[string]*reservation{}, slots: newSlots(), plans: newPlans(), crowds: newCrowds(), filters: map[string]*filter{},
+		pending: newPending(), stirred: map[*line]bool{},
+	}
 }
 
 // place gives the pod a slot of its workload, or reserves room. A pod that has its node already keeps it.
@@ -63,51 +76,53 @@ func (c *core) place(req controlplane.PlaceRequest) (controlplane.Placement, err
 	}
 	if r := c.takeSlot(&req); r != nil {
 		p := controlplane.Placement{Node: r.node.spec.Name, Slot: r.uid, Depth: r.ahead.depth}
-		c.convert(r)
-		c.pending.remove(req.UID)
+		c.convert(r, &req)
+		c.unpend(req.UID)
+		c.settle()
 		return p, nil
 	}
 	n := c.find(&req)
 	if n == nil {
 		return controlplane.Placement{}, c.why(&req)
 	}
-	c.pending.remove(req.UID)
+	c.unpend(req.UID)
 	c.reserve(n, &req)
+	c.settle()
 	return controlplane.Placement{Node: n.spec.Name}, nil
 }
 
 // find answers the best node for the pod, nil if none has room. Slots are given up for it if need be.
 func (c *core) find(req *controlplane.PlaceRequest) *node {
-	if n := c.fleet.find(req); n != nil {
+	if n := c.findFree(req); n != nil {
 		return n
 	}
 	return c.findAmongSlots(req)
 }
 
-// pend remembers a pod until there is room, which may be at once.
+// pend remembers a pod until there is room, which may be at once, or is made at the cost of lesser pods.
 func (c *core) pend(req controlplane.PlaceRequest) {
 	if c.pods[req.UID] != nil {
 		return
 	}
+	c.unpend(req.UID)
 	if n := c.find(&req); n != nil {
-		c.pending.remove(req.UID)
 		c.bind(n, req)
-		return
+	} else {
+		c.preempt(c.wait(req))
 	}
-	c.pending.add(req)
+	c.settle()
 }
 
 // release gives back what a pod holds and forgets what it waits for.
 func (c *core) release(uid string) {
-	c.pending.remove(uid)
-	r := c.pods[uid]
-	if r == nil {
-		return
+	c.unpend(uid)
+	if r := c.pods[uid]; r != nil {
+		n := r.node
+		c.drop(r)
+		c.fleet.forget(n)
+		c.fill(n)
 	}
-	n := r.node
-	c.drop(r)
-	c.fleet.forget(n)
-	c.fill(n)
+	c.settle()
 }
 
 // drop takes a reservation out; who waits for its room isn't served yet.
@@ -115,71 +130,127 @@ func (c *core) drop(r *reservation) {
 	c.forgetWish(r)
 	delete(c.pods, r.uid)
 	n := r.node
+	c.forsake(r)
 	if r.ahead != nil {
 		c.unshelve(r)
 		c.count(r, -1)
 	}
-	n.pods--
+	n.letGo(r)
 	n.giveBack(r.ports)
-	c.use(n, r.reserved(), controlplane.Demand{})
+	c.use(r, r.reserved(), controlplane.Demand{})
+	if r.known {
+		c.account(r, controlplane.Demand{}, -1)
+		c.leaveCrowds(r)
+		c.unplan(r.plan)
+	}
 }
 
 // restore enters a pod that has its node, whatever room that has.
 func (c *core) restore(req controlplane.PlaceRequest) {
 	c.release(req.UID)
 	c.reserve(c.fleet.get(req.NodeName), &req)
+	c.settle()
 }
 
 func (c *core) setNode(spec controlplane.Node) {
 	c.reasons.stale()
-	n := c.fleet.set(spec)
+	n := c.fleet.get(spec.Name)
+	if n.differs(&spec) {
+		c.giveUpAll(n) // they were placed by what it was
+		c.withdraw(n)
+		c.fleet.set(spec)
+		c.deposit(n)
+		c.expel(n)
+	} else {
+		c.fleet.set(spec)
+	}
 	c.reindexHolder(n)
 	c.shedSlots(n)
+	c.review(n)
 	c.fill(n)
+	c.settle()
 }
 
 func (c *core) removeNode(name string) {
-	if n := c.fleet.nodes[name]; n != nil {
+	if n := c.fleet.nodes[name]; n != nil && n.known {
 		c.reasons.stale()
-		for len(n.slots) > 0 {
-			c.giveUp(n.slots[0])
-		}
+		c.giveUpAll(n)
+		c.withdraw(n)
 		c.fleet.remove(n)
+		c.deposit(n)
+		c.review(n)
+		c.settle()
 	}
 }
 
-// fill gives a node's free room to those who wait for it.
+// fill gives a node's free room to those who wait for it, and then lets them make room there.
 func (c *core) fill(n *node) {
+	if len(n.claims) > 0 {
+		c.honour(n)
+	}
 	c.makeRoom(n, controlplane.Demand{}, nil, 0) // who is there already may hold more than before
 	c.retryDeferred(n)
 	for {
-		w := c.pending.oldestFor(n)
+		w := c.firstFor(n)
 		if w == nil {
-			return
+			break
 		}
-		c.pending.remove(w.req.UID)
+		c.unpend(w.req.UID)
 		c.makeRoom(n, w.req.Demand, w.req.HostPorts, 1)
 		c.bind(n, w.req)
 	}
+	c.preemptOn(n)
 }
 
 func (c *core) bind(n *node, req controlplane.PlaceRequest) {
 	c.reserve(n, &req)
-	c.decisions = append(c.decisions, decision{uid: req.UID, bound: &req, node: n.spec.Name})
+	c.decisions = append(c.decisions, decision{kind: bound, uid: req.UID, request: &req, node: n.spec.Name})
 }
 
 func (c *core) reserve(n *node, req *controlplane.PlaceRequest) {
-	c.pods[req.UID] = &reservation{uid: req.UID, node: n, allocated: req.Demand, ports: req.HostPorts}
-	n.pods++
-	n.ports = append(n.ports, req.HostPorts...)
-	c.use(n, controlplane.Demand{}, req.Demand)
+	r := &reservation{uid: req.UID, node: n, allocated: req.Demand, ports: req.HostPorts}
+	c.hold(r)
+	c.identify(r, req)
 }
 
-// use replaces what one of the node's pods holds.
-func (c *core) use(n *node, was, is controlplane.Demand) {
-	c.reasons.stale()
-	n.used.CPUMilli += is.CPUMilli - was.CPUMilli
-	n.used.MemoryBytes += is.MemoryBytes - was.MemoryBytes
+// hold takes the room, for a pod or a slot.
+func (c *core) hold(r *reservation) {
+	c.pods[r.uid] = r
+	r.node.hold(r)
+	r.node.ports = append(r.node.ports, r.ports...)
+	c.use(r, controlplane.Demand{}, r.allocated)
+}
+
+// identify says which pod has the room: from then on rules and ranks look at it.
+func (c *core) identify(r *reservation, req *controlplane.PlaceRequest) {
+	r.namespace, r.name, r.labels, r.created = req.Key.Namespace, req.Key.Name, req.Labels, req.Created.UnixNano()
+	r.rank, r.leaving, r.plan = rankOf(req), req.Leaving, c.planOf(req)
+	if r.plan != nil {
+		r.plan.uses++
+	}
+	r.known = true
+	c.joinCrowds(r)
+	c.account(r, r.reserved(), 1)
+	if r.node.pool != nil && r.node.pool.expels {
+		c.doom(r)
+	}
+}
+
+func (c *core) unplan(p *plan) {
+	if p != nil {
+		p.uses--
+	}
+}
+
+// use replaces what a pod holds on its node.
+func (c *core) use(r *reservation, was, is controlplane.Demand) {
+	c.reasons.changes++
+	n := r.node
+	n.used = n.used.Add(is).Sub(was)
+	c.account(r, is.Sub(was), 0)
+	if len(n.claims) > 0 {
+		n.reckon()
+	}
 	c.fleet.reindex(n)
 	if len(n.slots) > 0 || n.holds {
 		c.reindexHolder(n)

@@ -147,7 +147,7 @@ func bruteForce(c *core, req *controlplane.PlaceRequest, withoutSlots bool) *nod
 			}
 			f = bare.free()
 		}
-		if !bare.takes(req) {
+		if !c.ready(req).takes(&bare) {
 			continue
 		}
 		if s := (slot{f.CPUMilli, f.MemoryBytes, n}); best == nil || s.before(at) {
@@ -295,16 +295,20 @@ func checkInvariants(t *testing.T, c *core, step int) {
 	if n := checkTree(t, c.slots.holders.root, step); n != holders {
 		t.Fatalf("step %d: %d nodes in the tree of those with slots, %d are", step, n, holders)
 	}
-	if n := checkTree(t, c.fleet.all.root, step); n != indexed {
-		t.Fatalf("step %d: %d nodes in the tree, %d indexed", step, n, indexed)
+	inPools := 0
+	for _, p := range c.fleet.pools {
+		inPools += checkTree(t, p.all.root, step)
+	}
+	if inPools != indexed {
+		t.Fatalf("step %d: %d nodes in the trees, %d indexed", step, inPools, indexed)
 	}
 	for _, tr := range c.fleet.trees {
 		checkTree(t, tr.root, step)
 	}
 	inLines := 0
 	for s, l := range c.pending.lines {
-		inLines += len(*l)
-		if n := bruteForce(c, &(*l)[0].req, true); n != nil {
+		inLines += len(l.heap)
+		if n := bruteForce(c, &l.heap[0].req, true); n != nil {
 			t.Fatalf("step %d: a pod of shape %+v pends, though %s has room", step, s, n.spec.Name)
 		}
 	}

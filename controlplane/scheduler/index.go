@@ -4,7 +4,14 @@ import "hash/fnv"
 
 // tree is a search tree of nodes by free CPU, free memory and name: a treap whose priorities are hashes of
 // the names, so that its shape depends on its contents alone. The zero tree is empty.
-type tree struct{ root *branch }
+type tree struct {
+	root *branch
+
+	// Of a tree for a label: whose it is, and when it was last asked for.
+	pool  *pool
+	label label
+	asked uint64
+}
 
 type branch struct {
 	slot
@@ -46,25 +53,48 @@ func (t *tree) insert(s slot) {
 
 func (t *tree) remove(s slot) { t.root = t.root.remove(s) }
 
-// bestFit answers the first node, in the tree's order, with that much room that is accepted. Without
-// refusals it looks at O(log nodes) branches.
-func (t *tree) bestFit(cpu, memory int64, accept func(*node) bool) *node {
-	return t.root.bestFit(cpu, memory, accept)
+// bestFit answers the first node, in the tree's order, with room for the pod that the search accepts.
+// Without refusals it looks at O(log nodes) branches. When many nodes with room are refused it goes on from
+// the other end: the tightest nodes are often those that have pods of the same kind already, which spread and
+// anti-affinity rule out; the roomiest ones then seldom are. What is only wished for isn't sought beyond that.
+func (t *tree) bestFit(s *search) *node {
+	s.rejects = 0
+	n := t.root.bestFit(s)
+	if n == nil && s.rejects > s.fleet.patience {
+		n = t.root.roomiest(s)
+	}
+	return n
 }
 
-func (b *branch) bestFit(cpu, memory int64, accept func(*node) bool) *node {
-	if b == nil || b.maxMemory < memory {
+func (b *branch) bestFit(s *search) *node {
+	if b == nil || b.maxMemory < s.req.Demand.MemoryBytes || s.rejects > s.fleet.patience {
 		return nil
 	}
-	if b.cpu >= cpu {
-		if n := b.left.bestFit(cpu, memory, accept); n != nil {
+	if b.cpu >= s.req.Demand.CPUMilli {
+		if n := b.left.bestFit(s); n != nil {
 			return n
 		}
-		if b.memory >= memory && accept(b.node) {
+		if b.memory >= s.req.Demand.MemoryBytes && s.rejects <= s.fleet.patience && s.accepts(b.node) {
 			return b.node
 		}
 	}
-	return b.right.bestFit(cpu, memory, accept)
+	return b.right.bestFit(s)
+}
+
+func (b *branch) roomiest(s *search) *node {
+	if b == nil || b.maxMemory < s.req.Demand.MemoryBytes || s.also != nil && s.rejects > 2*s.fleet.patience {
+		return nil
+	}
+	if n := b.right.roomiest(s); n != nil {
+		return n
+	}
+	if b.cpu < s.req.Demand.CPUMilli {
+		return nil
+	}
+	if b.memory >= s.req.Demand.MemoryBytes && s.accepts(b.node) {
+		return b.node
+	}
+	return b.left.roomiest(s)
 }
 
 func (b *branch) update() *branch {

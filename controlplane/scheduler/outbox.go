@@ -3,7 +3,7 @@ package scheduler
 import "sync"
 
 // outbox delivers decisions on a few goroutines, those of one pod in order and one at a time. It holds no
-// more than one placement and one resize of each pod.
+// more than one placement, one resize, one eviction and a few words on why it waits of each pod.
 type outbox struct {
 	deliver func(decision)
 	wg      sync.WaitGroup
@@ -49,7 +49,7 @@ func (o *outbox) dropResize(uid string) {
 	defer o.mu.Unlock()
 	kept := o.mail[uid][:0]
 	for _, d := range o.mail[uid] {
-		if d.bound != nil || d.slot {
+		if d.kind != resized {
 			kept = append(kept, d)
 		}
 	}

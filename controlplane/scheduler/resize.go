@@ -16,7 +16,6 @@ func (c *core) resize(uid string, d controlplane.Demand) (controlplane.ResizeVer
 		}
 		req := w.req // a pod that has no node yet waits with its new size
 		req.Demand = d
-		c.pending.remove(uid)
 		c.pend(req)
 		return controlplane.ResizeAdmitted, nil
 	}
@@ -51,11 +50,12 @@ func (c *core) revert(uid string) {
 	c.forgetWish(r)
 	was := r.reserved()
 	r.allocated, r.actual = before.allocated, before.actual
-	c.use(r.node, was, r.reserved())
+	c.use(r, was, r.reserved())
 	if before.wish != nil {
 		c.wish(r, *before.wish)
 	}
 	c.fill(r.node)
+	c.settle()
 }
 
 // admits tells whether the pod's node has the room that the new size takes beyond what the pod holds; slots
@@ -76,7 +76,7 @@ func (c *core) allocate(r *reservation, d controlplane.Demand) {
 	was := r.reserved()
 	r.actual = was
 	r.allocated = d
-	c.use(r.node, was, r.reserved())
+	c.use(r, was, r.reserved())
 }
 
 // actuated takes over the size that a pod's nodelet has reported.
@@ -91,8 +91,9 @@ func (c *core) actuated(uid string, d controlplane.Demand) {
 	was := r.reserved()
 	r.actual = d
 	if is := r.reserved(); is != was {
-		c.use(r.node, was, is)
+		c.use(r, was, is)
 		c.fill(r.node)
+		c.settle()
 	}
 }
 
@@ -117,7 +118,7 @@ func (c *core) retryDeferred(n *node) {
 		r.wish, r.undo = nil, nil
 		c.makeRoomFor(r, d)
 		c.allocate(r, d)
-		c.decisions = append(c.decisions, decision{uid: r.uid, node: n.spec.Name, resize: d})
+		c.decisions = append(c.decisions, decision{kind: resized, uid: r.uid, node: n.spec.Name, resize: d})
 		return true
 	})
 }

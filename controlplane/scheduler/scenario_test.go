@@ -207,13 +207,23 @@ func size(d controlplane.Demand) string {
 }
 
 func (d decision) String() string {
-	if d.bound != nil {
+	switch d.kind {
+	case bound:
 		return fmt.Sprintf("bound %s to %s", d.uid, d.node)
-	}
-	if d.slot {
+	case resized:
+		return fmt.Sprintf("resize of %s to %s admitted on %s", d.uid, size(d.resize), d.node)
+	case nominated:
+		return fmt.Sprintf("room for %s is made on %s", d.uid, d.node)
+	case evicted:
+		return fmt.Sprintf("evict %s from %s: %s", d.uid, d.node, d.message)
+	case expelled:
+		return fmt.Sprintf("evict %s from %s in %s", d.uid, d.node, d.after)
+	case explained:
+		return fmt.Sprintf("%s waits: %s", d.uid, d.message)
+	case givenUp:
 		return fmt.Sprintf("slot %s on %s given up", d.uid, d.node)
 	}
-	return fmt.Sprintf("resize of %s to %s admitted on %s", d.uid, size(d.resize), d.node)
+	return "unknown"
 }
 
 func showNodes(c *core) []string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"swell.dev/swell/controlplane"
 )
@@ -18,17 +19,34 @@ type Config struct {
 	ResizeAdmitted func(uid string, d controlplane.Demand)
 	// SlotGivenUp tells that a slot has lost its room, to a pod or with its node. Nil: nobody adds slots.
 	SlotGivenUp func(uid, node string)
+	// Evict tells that a pod has to go. Its room is free when it is released. Nil: nobody is told.
+	Evict func(controlplane.Eviction)
+	// Nominated tells that room is being made for a pending pod on that node. Nil: nobody is told.
+	Nominated func(req controlplane.PlaceRequest, node string)
+	// Waits tells why a pod pends, once and when it changes, to no more than toldAtOnce pods every TellEvery.
+	// Nil: nobody is told.
+	Waits func(req controlplane.PlaceRequest, why string)
+	// TellEvery is a second by default.
+	TellEvery time.Duration
 	// Workers is how many calls run at once; default 64.
 	Workers int
 }
+
+// Bounds of what is told of why pods pend, for each time: how many are told, and how many nodes are looked at.
+const (
+	toldAtOnce   = 200
+	lookedAtOnce = 100_000
+)
 
 // Scheduler is the goroutine that owns the core.
 type Scheduler struct {
 	requests chan request
 	outbox   *outbox
+	cfg      Config
 	stop     chan struct{}
 	stopOnce sync.Once
-	done     chan struct{} // closed when the goroutine has ended
+	done     chan struct{}          // closed when the goroutine has ended
+	timers   map[string]*time.Timer // of pods that their node's taints give some time; the goroutine's own
 }
 
 type request struct {
@@ -47,43 +65,96 @@ func New(cfg Config) (*Scheduler, error) {
 	if cfg.Workers <= 0 {
 		cfg.Workers = 64
 	}
-	if cfg.SlotGivenUp == nil {
-		cfg.SlotGivenUp = func(string, string) {}
+	if cfg.TellEvery <= 0 {
+		cfg.TellEvery = time.Second
 	}
 	s := &Scheduler{
+		cfg:      cfg,
+		timers:   map[string]*time.Timer{},
 		requests: make(chan request, maxRequests),
 		stop:     make(chan struct{}),
 		done:     make(chan struct{}),
 	}
-	s.outbox = newOutbox(cfg.Workers, func(d decision) {
-		switch {
-		case d.bound != nil:
-			cfg.Bound(*d.bound, d.node)
-		case d.slot:
-			cfg.SlotGivenUp(d.uid, d.node)
-		default:
-			cfg.ResizeAdmitted(d.uid, d.resize)
-		}
-	})
+	s.outbox = newOutbox(cfg.Workers, s.deliver)
 	go s.run()
 	return s, nil
 }
 
+func (s *Scheduler) deliver(d decision) {
+	switch d.kind {
+	case bound:
+		s.cfg.Bound(*d.request, d.node)
+	case resized:
+		s.cfg.ResizeAdmitted(d.uid, d.resize)
+	case evicted:
+		if s.cfg.Evict != nil {
+			e := controlplane.Eviction{Key: d.key, UID: d.uid, Node: d.node, Reason: d.reason, Message: d.message}
+			if d.request != nil {
+				e.For = d.request.Key
+			}
+			s.cfg.Evict(e)
+		}
+	case givenUp:
+		if s.cfg.SlotGivenUp != nil {
+			s.cfg.SlotGivenUp(d.uid, d.node)
+		}
+	case nominated:
+		if s.cfg.Nominated != nil {
+			s.cfg.Nominated(*d.request, d.node)
+		}
+	case explained:
+		s.cfg.Waits(*d.request, d.message)
+	}
+}
+
 func (s *Scheduler) run() {
 	defer close(s.done)
+	var tell <-chan time.Time
+	if s.cfg.Waits != nil {
+		ticker := time.NewTicker(s.cfg.TellEvery)
+		defer ticker.Stop()
+		tell = ticker.C
+	}
 	c := newCore()
 	for {
 		select {
 		case r := <-s.requests:
 			r.run(c)
-			for _, d := range c.take() {
-				s.outbox.add(d)
-			}
+			s.send(c)
 			close(r.done)
+		case <-tell:
+			c.tell(toldAtOnce, lookedAtOnce)
+			s.send(c)
 		case <-s.stop:
+			for _, t := range s.timers {
+				t.Stop()
+			}
 			return
 		}
 	}
+}
+
+func (s *Scheduler) send(c *core) {
+	for _, d := range c.take() {
+		if d.kind == expelled {
+			s.expelLater(d)
+		} else {
+			s.outbox.add(d)
+		}
+	}
+}
+
+// expelLater keeps the time that a pod has left on its node.
+func (s *Scheduler) expelLater(d decision) {
+	if t := s.timers[d.uid]; t != nil {
+		t.Stop()
+	}
+	s.timers[d.uid] = time.AfterFunc(d.after, func() {
+		s.call(func(c *core) {
+			delete(s.timers, d.uid)
+			c.doomed(d.uid, d.doom)
+		})
+	})
 }
 
 // Close ends the scheduler and waits for the calls under way. Decisions that nobody was told yet are
@@ -173,6 +244,10 @@ func (s *Scheduler) Release(uid string) {
 	s.call(func(c *core) {
 		c.release(uid)
 		s.outbox.drop(uid)
+		if t := s.timers[uid]; t != nil {
+			t.Stop()
+			delete(s.timers, uid)
+		}
 	})
 }
 
@@ -202,6 +277,16 @@ func (s *Scheduler) Revert(uid string) {
 // then on.
 func (s *Scheduler) Actuated(uid string, d controlplane.Demand) {
 	s.call(func(c *core) { c.actuated(uid, d) })
+}
+
+// Leaving tells that a pod is being deleted: its room will be free.
+func (s *Scheduler) Leaving(uid string) {
+	s.call(func(c *core) { c.leave(uid) })
+}
+
+// Update tells that a pod's labels or tolerations have changed.
+func (s *Scheduler) Update(req controlplane.PlaceRequest) {
+	s.call(func(c *core) { c.update(req) })
 }
 
 // SetNode announces a host or a change of it.

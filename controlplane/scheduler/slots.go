@@ -43,10 +43,11 @@ func (c *core) takeSlot(req *controlplane.PlaceRequest) *reservation {
 	if s == nil {
 		return nil
 	}
+	look := c.ready(req)
 	for depth := len(s) - 1; depth > 0; depth-- {
 		line := s[depth]
 		for i := len(line) - 1; i >= max(0, len(line)-looks); i-- {
-			if r := line[i]; r.allocated == req.Demand && r.node.acceptsInSlot(req) {
+			if r := line[i]; r.allocated == req.Demand && look.acceptsInSlot(r.node) {
 				return r
 			}
 		}
@@ -55,8 +56,8 @@ func (c *core) takeSlot(req *controlplane.PlaceRequest) *reservation {
 }
 
 // acceptsInSlot is accepts for a pod that takes a slot here: the slot has the pod's room and ports.
-func (n *node) acceptsInSlot(req *controlplane.PlaceRequest) bool {
-	return n.known && n.spec.Ready && !n.spec.Cordoned && n.matches(req.NodeSelector)
+func (s *search) acceptsInSlot(n *node) bool {
+	return n.known && n.spec.Ready && !n.spec.Cordoned && n.matches(s.req.NodeSelector) && s.mayHave(n.pool) && s.allows(n)
 }
 
 // addSlot places a slot like a pod, in room that nobody else can use now.
@@ -64,13 +65,15 @@ func (c *core) addSlot(req controlplane.PlaceRequest) (string, error) {
 	if r := c.pods[req.UID]; r != nil {
 		return r.node.spec.Name, nil
 	}
-	n := c.fleet.find(&req)
+	if c.planOf(&req).social() {
+		return "", controlplane.ErrNoCapacity // where its pod may be depends on the pods that are there by then
+	}
+	n := c.findFree(&req)
 	if n == nil {
 		return "", controlplane.ErrNoCapacity // why is nobody's question: no pod waits for it
 	}
-	c.reserve(n, &req)
-	r := c.pods[req.UID]
-	r.ahead = &ahead{workload: req.Workload()}
+	r := &reservation{uid: req.UID, node: n, allocated: req.Demand, ports: req.HostPorts, ahead: &ahead{workload: req.Workload()}}
+	c.hold(r)
 	c.count(r, 1)
 	c.shelve(r, controlplane.SlotCapacity)
 	return n.spec.Name, nil
@@ -93,16 +96,24 @@ func (c *core) removeSlot(uid string) {
 
 // giveUp gives up a slot that its owner didn't ask to remove, and tells.
 func (c *core) giveUp(r *reservation) {
-	c.decisions = append(c.decisions, decision{uid: r.uid, node: r.node.spec.Name, slot: true})
+	c.decisions = append(c.decisions, decision{kind: givenUp, uid: r.uid, node: r.node.spec.Name})
 	c.drop(r)
 }
 
+// giveUpAll gives up all slots of a node.
+func (c *core) giveUpAll(n *node) {
+	for len(n.slots) > 0 {
+		c.giveUp(n.slots[0])
+	}
+}
+
 // convert makes a slot its pod's reservation.
-func (c *core) convert(r *reservation) {
+func (c *core) convert(r *reservation, req *controlplane.PlaceRequest) {
 	c.unshelve(r)
 	c.count(r, -1)
 	r.ahead = nil
 	c.reindexHolder(r.node)
+	c.identify(r, req)
 }
 
 func (c *core) shelve(r *reservation, depth controlplane.SlotDepth) {
@@ -162,9 +173,13 @@ func (c *core) reindexHolder(n *node) {
 
 func (n *node) freeWithSlots() controlplane.Demand { return n.free().Add(n.slotRoom) }
 
+// takesAnyway is takes, if need be with the room of slots.
+func (s *search) takesAnyway(n *node) bool { return s.takes(n) || s.takesWithSlots(n) }
+
 // takesWithSlots is takes if the node gives up its slots.
-func (n *node) takesWithSlots(req *controlplane.PlaceRequest) bool {
-	if len(n.slots) == 0 || !n.known || !n.spec.Ready || n.pods-len(n.slots) >= n.spec.MaxPods {
+func (s *search) takesWithSlots(n *node) bool {
+	req := s.req
+	if len(n.slots) == 0 || !n.known || !n.spec.Ready || n.pods+n.claimedPods-len(n.slots) >= n.spec.MaxPods {
 		return false
 	}
 	if req.NodeName != "" && req.NodeName != n.spec.Name || req.NodeName == "" && n.spec.Cordoned {
@@ -180,22 +195,33 @@ func (n *node) takesWithSlots(req *controlplane.PlaceRequest) bool {
 			}
 		}
 	}
-	return true
+	if req.NodeName != "" {
+		return s.acceptsByName(n)
+	}
+	return s.mayHave(n.pool) && s.allows(n)
 }
 
 // findAmongSlots makes room for a pod where slots hold it, best fit as if that room were free. It answers the
 // node, nil if there is none.
 func (c *core) findAmongSlots(req *controlplane.PlaceRequest) *node {
-	if c.slots.count == 0 || c.reasons.known[shapeOf(req)] != nil {
+	if c.slots.count == 0 {
+		return nil
+	}
+	p := c.planOf(req)
+	if s, _ := c.shapeOf(req, p); c.reasons.current(s) {
 		return nil // known to fit nowhere since the ledger last changed
 	}
+	look := c.readyWith(req, p)
 	var n *node
 	if req.NodeName != "" {
-		if n = c.fleet.nodes[req.NodeName]; n == nil || !n.takesWithSlots(req) {
+		if n = c.fleet.nodes[req.NodeName]; n == nil || !look.takesWithSlots(n) {
 			return nil
 		}
-	} else if n = c.slots.holders.bestFit(req.Demand.CPUMilli, req.Demand.MemoryBytes, func(n *node) bool { return n.takesWithSlots(req) }); n == nil {
-		return nil
+	} else {
+		look.amongSlots = true
+		if n = c.slots.holders.bestFit(look); n == nil {
+			return nil
+		}
 	}
 	c.makeRoom(n, req.Demand, req.HostPorts, 1)
 	return n
@@ -213,7 +239,7 @@ func (c *core) makeRoom(n *node, room controlplane.Demand, ports []controlplane.
 	for len(n.slots) > 0 {
 		free := n.free()
 		lacks := controlplane.Demand{CPUMilli: room.CPUMilli - free.CPUMilli, MemoryBytes: room.MemoryBytes - free.MemoryBytes}
-		lacksPod := n.pods+pods > n.spec.MaxPods
+		lacksPod := n.pods+n.claimedPods+pods > n.spec.MaxPods
 		if lacks.CPUMilli <= 0 && lacks.MemoryBytes <= 0 && !lacksPod {
 			return
 		}
@@ -282,9 +308,7 @@ func (c *core) shedSlots(n *node) {
 		c.makeRoom(n, controlplane.Demand{}, nil, 0)
 		return
 	}
-	for len(n.slots) > 0 {
-		c.giveUp(n.slots[0])
-	}
+	c.giveUpAll(n)
 }
 
 func (c *core) room() (free, held controlplane.Demand) {

@@ -1,0 +1,39 @@
+package scheduler
+
+import (
+	"time"
+
+	"swell.dev/swell/controlplane"
+)
+
+// decision is something that the core decided without being asked for it.
+type decision struct {
+	kind    kind
+	uid     string
+	key     controlplane.Key
+	node    string
+	request *controlplane.PlaceRequest // bound, nominated, explained
+	resize  controlplane.Demand        // resized
+	reason  controlplane.EvictReason   // evicted
+	message string                     // evicted, explained
+	after   time.Duration              // expelled
+	doom    uint16                     // expelled
+}
+
+type kind uint8
+
+const (
+	bound     kind = iota + 1 // a pending pod got its node
+	resized                   // a deferred resize was admitted
+	nominated                 // room is being made for a pending pod on that node
+	evicted                   // a pod has to go
+	expelled                  // a pod has to go after a while, unless its node's taints change
+	explained                 // why a pod waits
+	givenUp                   // a slot has lost its room
+)
+
+func (c *core) take() []decision {
+	out := c.decisions
+	c.decisions = nil
+	return out
+}

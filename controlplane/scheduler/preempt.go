@@ -1,0 +1,232 @@
+package scheduler
+
+import (
+	"cmp"
+	"slices"
+
+	"swell.dev/swell/controlplane"
+)
+
+// mayTake tells whether a pod of the shape may take the room of one of that rank.
+func (s *shape) mayTake(r rank) bool {
+	switch {
+	case r == leavingRank:
+		return true
+	case s.never:
+		return s.rank > firmest && r < firmest // reclaiming isn't a matter of priority
+	}
+	return r < s.rank
+}
+
+// prey tells whether there is any pod at all that would have to give way.
+func (s *shape) prey(sums []rankSum) bool {
+	for i := range sums {
+		if sums[i].rank != leavingRank {
+			return s.mayTake(sums[i].rank)
+		}
+	}
+	return false
+}
+
+// bargain is a node on which room can be made, and the highest rank that has to give way.
+type bargain struct {
+	node *node
+	rank rank
+	left controlplane.Demand // beyond what is needed, if all up to that rank went
+}
+
+// Bounds of the search for the cheapest victims: so many nodes are worked out in full, and of them so many
+// are compared on which it would do.
+const (
+	maxTried    = 128
+	maxCompared = 16
+)
+
+// preempt makes room for a pod that waits, if lesser ones have to give way. It looks at all nodes, at what
+// each rank holds there: that happens only when a pod finds no room and there are lesser ones.
+func (c *core) preempt(w *waiting) {
+	shape := &w.line.shape
+	if w.claim != nil || !shape.prey(c.ranks) {
+		return
+	}
+	var bargains []bargain
+	if name := w.req.NodeName; name != "" {
+		if n := c.fleet.nodes[name]; n != nil && n.known {
+			if b, ok := c.bargain(n, w); ok {
+				bargains = append(bargains, b)
+			}
+		}
+	} else {
+		for _, n := range c.fleet.list {
+			if b, ok := c.bargain(n, w); ok {
+				bargains = append(bargains, b)
+			}
+		}
+	}
+	slices.SortFunc(bargains, func(a, b bargain) int {
+		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.left.CPUMilli, b.left.CPUMilli),
+			cmp.Compare(a.left.MemoryBytes, b.left.MemoryBytes), cmp.Compare(a.node.spec.Name, b.node.spec.Name))
+	})
+	var best *sacrifice
+	compared := 0
+	for i := range bargains[:min(len(bargains), maxTried)] {
+		if best != nil && bargains[i].rank > best.highest {
+			break // it can only be dearer
+		}
+		if s := c.sacrifice(bargains[i].node, w); s != nil {
+			if best == nil || s.cheaper(best) {
+				best = s
+			}
+			if compared++; compared == maxCompared {
+				break
+			}
+		}
+	}
+	if best != nil {
+		c.claimFor(w, best)
+	}
+}
+
+// preemptLine lets the next pod in line make room.
+func (c *core) preemptLine(l *line) {
+	if w := l.next(); w != nil {
+		c.preempt(w)
+	}
+}
+
+// preemptOn makes room on one node that has changed, for whose turn it is.
+func (c *core) preemptOn(n *node) {
+	for n.known && len(c.pending.ranks) > 0 {
+		highest := c.pending.ranks[len(c.pending.ranks)-1].rank
+		if len(n.ranks) == 0 || n.ranks[0].rank >= highest {
+			return
+		}
+		var best *waiting
+		for _, l := range c.pending.lines {
+			if !l.shape.prey(n.ranks) {
+				continue
+			}
+			if w := l.next(); w != nil && (best == nil || precedence(w, best) < 0) {
+				if _, ok := c.bargain(n, w); ok && c.sacrifice(n, w) != nil {
+					best = w
+				}
+			}
+		}
+		if best == nil {
+			return
+		}
+		c.claimFor(best, c.sacrifice(n, best))
+	}
+}
+
+// bargain tells whether room for the pod can be made on the node, as far as quantities and the node itself go.
+func (c *core) bargain(n *node, w *waiting) (bargain, bool) {
+	shape := &w.line.shape
+	if !n.spec.Ready || n.spec.Cordoned && shape.nodeName == "" || !shape.demand.Fits(n.spec.Capacity) {
+		return bargain{}, false
+	}
+	room, pods := n.freeWithSlots(), n.spec.MaxPods-n.pods-n.claimedPods+len(n.slots)
+	for _, cl := range n.claims {
+		if cl.waiting.line.shape.rank < shape.rank {
+			d, p := cl.keeps()
+			room, pods = room.Add(d), pods+p
+		}
+	}
+	highest := leavingRank
+	for i := 0; pods <= 0 || !shape.demand.Fits(room); i++ {
+		if i == len(n.ranks) || !shape.mayTake(n.ranks[i].rank) {
+			return bargain{}, false
+		}
+		highest = n.ranks[i].rank
+		room, pods = room.Add(n.ranks[i].holds), pods+n.ranks[i].pods
+	}
+	s := c.readyFor(w)
+	if !n.matches(w.req.NodeSelector) || !s.mayHave(n.pool) && w.req.NodeName == "" || s.plan != nil && s.plan.needed && !anyTerm(s.plan.required, &n.spec) {
+		return bargain{}, false
+	}
+	return bargain{n, highest, room.Sub(shape.demand)}, true
+}
+
+// sacrifice is what it takes to place a pod on a node.
+type sacrifice struct {
+	node    *node
+	leave   []*reservation // pods whose room is needed, on their way out or to be sent there
+	highest rank           // of those to be sent
+	count   int            // of them
+	longest int64          // when the one of them began that was there first
+	left    controlplane.Demand
+}
+
+func (s *sacrifice) cheaper(o *sacrifice) bool {
+	return cmp.Or(cmp.Compare(s.highest, o.highest), cmp.Compare(s.count, o.count), cmp.Compare(o.longest, s.longest),
+		cmp.Compare(s.left.CPUMilli, o.left.CPUMilli), cmp.Compare(s.left.MemoryBytes, o.left.MemoryBytes),
+		cmp.Compare(s.node.spec.Name, o.node.spec.Name)) < 0
+}
+
+// sacrifice works out the victims on a node: with all lesser pods gone the pod must fit, by all rules; then
+// each is spared that can be, the highest and oldest first. It answers nil if nothing would help.
+func (c *core) sacrifice(n *node, w *waiting) *sacrifice {
+	shape := &w.line.shape
+	var lesser []*reservation
+	for _, r := range n.held {
+		if by, ok := r.effective(); ok && shape.mayTake(by) {
+			lesser = append(lesser, r)
+		}
+	}
+	slices.SortFunc(lesser, func(a, b *reservation) int {
+		x, _ := a.effective()
+		y, _ := b.effective()
+		return cmp.Or(cmp.Compare(y, x), cmp.Compare(a.created, b.created), cmp.Compare(a.uid, b.uid))
+	})
+	c.quiet = true
+	claims := n.claims
+	n.claims = slices.DeleteFunc(slices.Clone(claims), func(cl *claim) bool { return cl.waiting.line.shape.rank < shape.rank })
+	n.reckon()
+	for _, r := range lesser {
+		c.imagine(r, -1)
+	}
+	out := &sacrifice{node: n, highest: leavingRank}
+	if c.readyFor(w).takesAnyway(n) {
+		for _, r := range lesser {
+			if c.imagine(r, 1); c.readyFor(w).takesAnyway(n) {
+				continue
+			}
+			c.imagine(r, -1)
+			out.leave = append(out.leave, r)
+		}
+		out.left = n.free().Sub(shape.demand)
+		for _, r := range out.leave {
+			c.imagine(r, 1)
+			if !r.leaving {
+				if out.count == 0 || r.created < out.longest {
+					out.longest = r.created
+				}
+				out.count++
+				out.highest = max(out.highest, r.rank)
+			}
+		}
+	} else {
+		for _, r := range lesser {
+			c.imagine(r, 1)
+		}
+		out = nil
+	}
+	n.claims = claims
+	n.reckon()
+	c.quiet = false
+	return out
+}
+
+// imagine takes a pod off its node, or puts it back, in all that a search looks at.
+func (c *core) imagine(r *reservation, by int) {
+	n := r.node
+	if by < 0 {
+		n.used = n.used.Sub(r.reserved())
+		n.giveBack(r.ports)
+	} else {
+		n.used = n.used.Add(r.reserved())
+		n.ports = append(n.ports, r.ports...)
+	}
+	n.pods += by
+	c.census1(r, by)
+}
