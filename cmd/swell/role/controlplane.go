@@ -67,6 +67,7 @@ type controlPlane struct {
 // startControlPlane returns when the API serves. Where another replica leads, it waits until that one
 // doesn't any more.
 func startControlPlane(ctx context.Context, dir *dataDir, cfg controlPlaneConfig, version string, log *slog.Logger) (_ *controlPlane, err error) {
+	relaxGC()
 	c := &controlPlane{cfg: cfg, dir: dir, version: version, log: log, failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
