@@ -113,12 +113,18 @@ func (w *watcher) sendInitial(items []controlplane.Object, announceEnd bool) err
 	return w.out.flush()
 }
 
+// flushEvery is how often a watch sends at most, while events come one by one.
+const flushEvery = 2 * time.Millisecond
+
 // follow passes events on until the client leaves, the time is over or the subscription ends.
 func (w *watcher) follow(sub *controlplane.Subscription, life time.Duration, bookmarks bool) {
 	end := time.NewTimer(life)
 	defer end.Stop()
 	tick := time.NewTicker(bookmarkEvery)
 	defer tick.Stop()
+	hold := time.NewTimer(0) // fires when what was written is to be sent
+	defer hold.Stop()
+	var sent time.Time
 	for {
 		select {
 		case ev, ok := <-sub.Events:
@@ -129,9 +135,23 @@ func (w *watcher) follow(sub *controlplane.Subscription, life time.Duration, boo
 			if w.event(ev) != nil {
 				return
 			}
-			if len(sub.Events) == 0 && w.out.flush() != nil {
+			if len(sub.Events) > 0 {
+				continue
+			}
+			// One event goes out at once; of many, those of a moment go out together.
+			if wait := flushEvery - time.Since(sent); wait > 0 {
+				hold.Reset(wait)
+				continue
+			}
+			if w.out.flush() != nil {
 				return
 			}
+			sent = time.Now()
+		case <-hold.C:
+			if w.out.flush() != nil {
+				return
+			}
+			sent = time.Now()
 		case <-tick.C:
 			if bookmarks && (w.bookmark(nil) != nil || w.out.flush() != nil) {
 				return
