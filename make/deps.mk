@@ -1,7 +1,7 @@
 # What Swell runs with, in ./bin. Every target is a file, so that a second run has nothing to do.
 
 .PHONY: deps test-deps protoc-plugins
-deps: bin/containerd bin/containerd-shim-runc-v2 bin/runc bin/swell bin/swell-logger
+deps: bin/containerd bin/containerd-shim-runc-v2 bin/runc bin/swell bin/swell-logger bin/swell-hold
 test-deps: bin/kubectl bin/httpserver .cache/debian-test
 protoc-plugins: bin/protoc-gen-go bin/protoc-gen-go-grpc .cache/debian-test
 
@@ -34,8 +34,8 @@ bin/swell: $(SWELL_SOURCES) .cache/go
 	@echo "swell: building"
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/swell
 
-bin/swell-logger: $(SWELL_SOURCES) .cache/go
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/swell-logger
+bin/swell-logger bin/swell-hold: bin/%: $(SWELL_SOURCES) .cache/go
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./cmd/$*
 
 bin/httpserver: $(wildcard examples/httpserver/*.go) .cache/go
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./examples/httpserver

@@ -16,6 +16,7 @@ type Binaries struct {
 	Shim       string
 	Runc       string
 	Logger     string
+	Holder     string // empty: it isn't there, and nothing is held ahead of its pod
 }
 
 // FindBinaries looks in the given directories, beside the running program, in ./bin and in PATH, in
@@ -45,6 +46,7 @@ func FindBinaries(dirs ...string) (Binaries, error) {
 	if len(missing) > 0 {
 		return b, fmt.Errorf("%w: %w; run `make deps`, or name the directory that holds them", nodelet.ErrUnsupported, errors.Join(missing...))
 	}
+	b.Holder, _ = find("swell-hold", dirs)
 	return b, nil
 }
 

@@ -105,6 +105,8 @@ func (c *Child) Config() Config {
 		RuncRoot: c.paths.runc(),
 		FIFODir:  c.paths.fifo(),
 		Logger:   c.cfg.Binaries.Logger,
+		Holder:   c.cfg.Binaries.Holder,
+		GateDir:  c.paths.gates(),
 		Log:      c.cfg.Log,
 	}
 }

@@ -17,6 +17,8 @@ type Config struct {
 	RuncRoot    string // where runc keeps its records; empty: runc's default
 	FIFODir     string // for the streams of exec; empty: containerd's default
 	Logger      string // path of swell-logger
+	Holder      string // path of swell-hold; empty: nothing can be held
+	GateDir     string // folder for the gates of held containers, on a filesystem that programs can run from; needed with Holder
 	LogMaxBytes int64  // size at which a container's log is rotated. Default 10 MiB
 	LogMaxFiles int    // files kept of it, the current one included. Default 5
 	Log         *slog.Logger

@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/cio"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"swell.dev/swell/nodelet"
 )
@@ -26,22 +27,27 @@ import (
 // (a command that isn't in the image) is ErrStart with its message; all else is ErrCreate. A container
 // that could not be created leaves nothing behind.
 func (r *Runtime) Create(ctx context.Context, c nodelet.Container) error {
+	c.Held = ""
+	return r.make(ctx, c)
+}
+
+func (r *Runtime) make(ctx context.Context, c nodelet.Container) error {
 	if err := checkNonRoot(c); err != nil {
 		return fmt.Errorf("container %s: %w: %w", c.ID, nodelet.ErrCreate, err)
 	}
 	ctx = r.in(ctx)
 	defer r.pods.lock(c.PodUID)()
 	r.mu.Lock()
-	k := r.known[c.ID]
-	if k == nil {
-		k = &known{podUID: c.PodUID, cgroup: c.CgroupPath}
-		r.known[c.ID] = k
+	if r.known[c.ID] == nil {
+		r.known[c.ID] = knownOf(c)
 	}
 	r.mu.Unlock()
-	made, err := r.create(ctx, c)
+	made, pid, err := r.create(ctx, c)
 	r.mu.Lock()
 	if err != nil && made {
 		delete(r.known, c.ID)
+	} else if made {
+		r.known[c.ID].pid = pid
 	}
 	r.mu.Unlock()
 	if err != nil && made {
@@ -53,19 +59,34 @@ func (r *Runtime) Create(ctx context.Context, c nodelet.Container) error {
 	return nil
 }
 
+func knownOf(c nodelet.Container) *known {
+	return &known{podUID: c.PodUID, cgroup: c.CgroupPath, madeAt: time.Now(), held: c.Held}
+}
+
 // create answers whether it made the container, also where it then failed.
-func (r *Runtime) create(ctx context.Context, c nodelet.Container) (made bool, err error) {
+func (r *Runtime) create(ctx context.Context, c nodelet.Container) (made bool, pid int, err error) {
 	image, err := r.client.GetImage(ctx, c.Image.Ref)
 	if err != nil {
-		return false, fmt.Errorf("%w: image %s: %w", nodelet.ErrCreate, c.Image.Ref, err)
+		return false, 0, fmt.Errorf("%w: image %s: %w", nodelet.ErrCreate, c.Image.Ref, err)
 	}
 	if d := image.Target().Digest.String(); c.Image.Digest != "" && d != c.Image.Digest {
-		return false, fmt.Errorf("%w: image %s: is now %s, not %s", nodelet.ErrCreate, c.Image.Ref, d, c.Image.Digest)
+		return false, 0, fmt.Errorf("%w: image %s: is now %s, not %s", nodelet.ErrCreate, c.Image.Ref, d, c.Image.Digest)
 	}
 	container, err := r.newContainer(ctx, c, image)
 	if errdefs.IsAlreadyExists(err) {
-		if _, missing := r.client.ContainerService().Get(ctx, c.ID); !errdefs.IsNotFound(missing) {
-			return false, classed(err, nodelet.ErrCreate)
+		record, missing := r.client.ContainerService().Get(ctx, c.ID)
+		if missing == nil && record.Labels[labelHeld] != "" && c.Held == "" {
+			// Somebody who was killed had it wait; nobody will release it.
+			if err := r.remove(ctx, c.ID); err != nil {
+				return false, 0, err
+			}
+			r.mu.Lock()
+			r.known[c.ID] = knownOf(c)
+			r.mu.Unlock()
+			return r.create(ctx, c)
+		}
+		if !errdefs.IsNotFound(missing) {
+			return false, 0, classed(err, nodelet.ErrCreate)
 		}
 		// It is the snapshot that is there: whoever made it was killed before it made the container.
 		if err = r.removeSnapshot(ctx, c.ID); err == nil {
@@ -77,9 +98,13 @@ func (r *Runtime) create(ctx context.Context, c nodelet.Container) (made bool, e
 			// A snapshot without its container would make the name taken for good.
 			err = errors.Join(err, r.removeSnapshot(ctx, c.ID))
 		}
-		return false, classed(err, nodelet.ErrCreate)
+		return false, 0, classed(err, nodelet.ErrCreate)
 	}
-	return true, r.newTask(ctx, container, c.LogPath)
+	task, err := r.newTask(ctx, container, c.LogPath)
+	if err != nil || task == nil {
+		return true, 0, err
+	}
+	return true, int(task.Pid()), nil
 }
 
 // newContainer makes the snapshot and then the record.
@@ -100,25 +125,52 @@ func (r *Runtime) removeSnapshot(ctx context.Context, id string) error {
 // withSpec builds the spec once the snapshot, and with it the image's accounts, can be read.
 func (r *Runtime) withSpec(c nodelet.Container, image client.Image) client.NewContainerOpts {
 	return func(ctx context.Context, cl *client.Client, record *containers.Container) error {
-		config, err := image.Spec(ctx)
+		config, err := r.configOf(ctx, c.Image, image)
 		if err != nil {
-			return fmt.Errorf("image %s: config: %w", c.Image.Ref, err)
+			return err
 		}
 		accounts, err := r.accountsOf(ctx, c.Image.ID, record.SnapshotKey)
 		if err != nil {
 			return fmt.Errorf("image %s: accounts: %w", c.Image.Ref, err)
 		}
-		who, err := accounts.resolve(config.Config.User, c.Security, c.Groups)
+		who, err := accounts.resolve(config.User, c.Security, c.Groups)
 		if err != nil {
 			return err
 		}
-		spec, err := buildSpec(ctx, c, config.Config, who, r.unified, r.swapCounted)
+		spec, err := buildSpec(ctx, c, config, who, r.unified, r.swapCounted)
 		if err != nil {
 			return err
+		}
+		if c.Held != "" {
+			r.behindGate(spec, c.ID)
 		}
 		record.Spec, err = typeurl.MarshalAny(spec)
 		return err
 	}
+}
+
+// configOf reads what an image says of its process, once per image. image may be nil.
+func (r *Runtime) configOf(ctx context.Context, img nodelet.Image, image client.Image) (config ocispec.ImageConfig, err error) {
+	r.mu.Lock()
+	config, ok := r.configs[img.ID]
+	r.mu.Unlock()
+	if ok && img.ID != "" {
+		return config, nil
+	}
+	if image == nil {
+		image, err = r.client.GetImage(ctx, img.Ref)
+	}
+	var spec ocispec.Image
+	if err == nil {
+		spec, err = image.Spec(ctx)
+	}
+	if err != nil {
+		return config, fmt.Errorf("image %s: config: %w", img.Ref, err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.configs[img.ID] = spec.Config
+	return spec.Config, nil
 }
 
 // accountsOf reads an image's accounts from a fresh snapshot of it, once per image.
@@ -149,11 +201,12 @@ func (r *Runtime) accountsOf(ctx context.Context, imageID, snapshot string) (acc
 // shimAttempts bounds how often a task is made anew because its pod's shim was just ending.
 const shimAttempts = 4
 
-func (r *Runtime) newTask(ctx context.Context, container client.Container, logPath string) error {
+// newTask answers nil where there is a task already.
+func (r *Runtime) newTask(ctx context.Context, container client.Container, logPath string) (client.Task, error) {
 	creator := cio.Creator(cio.NullIO)
 	if logPath != "" {
 		if err := os.MkdirAll(filepath.Dir(logPath), 0o755); err != nil {
-			return fmt.Errorf("%w: log: %w", nodelet.ErrCreate, err)
+			return nil, fmt.Errorf("%w: log: %w", nodelet.ErrCreate, err)
 		}
 		creator = cio.LogURI(&url.URL{Scheme: "binary", Path: r.cfg.Logger, RawQuery: url.Values{
 			"--path":      {logPath},
@@ -163,16 +216,18 @@ func (r *Runtime) newTask(ctx context.Context, container client.Container, logPa
 	}
 	until := time.Now().Add(givenUpWithin)
 	for attempt := 1; ; attempt++ {
-		_, err := container.NewTask(ctx, creator)
+		task, err := container.NewTask(ctx, creator)
 		switch {
-		case err == nil || errdefs.IsAlreadyExists(err):
-			return nil
+		case err == nil:
+			return task, nil
+		case errdefs.IsAlreadyExists(err):
+			return nil, nil
 		case attempt < shimAttempts && shimGone(err):
 			continue
 		case inTheMaking(err) && time.Now().Before(until) && pause(ctx, makingEvery):
 			attempt-- // it was none
 		default:
-			return fmt.Errorf("%w: %w", nodelet.ErrStart, err)
+			return nil, fmt.Errorf("%w: %w", nodelet.ErrStart, err)
 		}
 	}
 }

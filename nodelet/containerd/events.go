@@ -114,7 +114,10 @@ func (r *Runtime) reconcile(ctx context.Context) error {
 	}
 	for _, s := range states {
 		if s.State == nodelet.StateExited {
-			r.ended(nodelet.Exit{ID: s.ID, PodUID: s.PodUID, ExitCode: s.ExitCode, OOMKilled: s.OOMKilled, At: s.ExitedAt})
+			r.mu.Lock()
+			k := r.known[s.ID]
+			r.mu.Unlock()
+			r.ended(k, nodelet.Exit{ID: s.ID, PodUID: s.PodUID, ExitCode: s.ExitCode, OOMKilled: s.OOMKilled, At: s.ExitedAt})
 		}
 	}
 	return nil
@@ -142,13 +145,23 @@ func (r *Runtime) exitEvent(ctx context.Context, e *coreevents.Envelope) {
 	r.mu.Lock()
 	k := r.known[exit.ContainerID]
 	r.mu.Unlock()
-	if k == nil {
+	if k == nil || r.isFormer(k, exit) {
 		return // removed just now
 	}
-	r.ended(nodelet.Exit{
+	r.ended(k, nodelet.Exit{
 		ID: exit.ContainerID, PodUID: k.podUID, ExitCode: int32(exit.ExitStatus),
 		OOMKilled: r.isOOM(int32(exit.ExitStatus), k.cgroup), At: exit.ExitedAt.AsTime(),
 	})
+}
+
+// isFormer reports that a container was removed and made again since an end.
+func (r *Runtime) isFormer(k *known, exit *events.TaskExit) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k.pid != 0 {
+		return exit.Pid != 0 && exit.Pid != uint32(k.pid)
+	}
+	return exit.ExitedAt.AsTime().Before(k.madeAt)
 }
 
 // identify makes a container known that an earlier process has made.
@@ -171,10 +184,9 @@ func (r *Runtime) identify(ctx context.Context, id string) error {
 }
 
 // deliver tells an end once.
-func (r *Runtime) deliver(ctx context.Context, e nodelet.Exit) {
+func (r *Runtime) deliver(ctx context.Context, k *known, e nodelet.Exit) {
 	r.mu.Lock()
-	k := r.known[e.ID]
-	told := k == nil || k.exited
+	told := k == nil || r.known[e.ID] != k || k.exited
 	if k != nil {
 		k.exited = true
 	}

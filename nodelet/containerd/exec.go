@@ -35,6 +35,9 @@ func (r *Runtime) Exec(ctx context.Context, id string, e nodelet.Exec) (nodelet.
 }
 
 func (r *Runtime) exec(ctx context.Context, id string, e nodelet.Exec) (*process, error) {
+	if err := r.awaitRecord(ctx, id); err != nil {
+		return nil, err
+	}
 	container, err := r.client.LoadContainer(ctx, id)
 	if err != nil {
 		return nil, classed(err, nil)

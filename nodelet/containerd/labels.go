@@ -20,13 +20,14 @@ const (
 	labelImageID   = "swell.dev/image-id"
 	labelDigest    = "swell.dev/image-digest"
 	labelSignal    = "swell.dev/image-stop-signal"
+	labelHeld      = "swell.dev/held"       // it was made ahead of its pod, as this
 	labelStarted   = "swell.dev/started-at" // written just after the start
 	labelEnd       = "swell.dev/end"        // how it ended, written before its task is deleted
 	labelLost      = "swell.dev/lost-at"    // when its task was found missing: the host restarted, or the shim was killed
 )
 
 func labelsOf(c nodelet.Container) map[string]string {
-	return map[string]string{
+	labels := map[string]string{
 		labelPodUID:    c.PodUID,
 		labelPodName:   c.PodName,
 		labelNamespace: c.Namespace,
@@ -39,6 +40,10 @@ func labelsOf(c nodelet.Container) map[string]string {
 		labelDigest:    c.Image.Digest,
 		labelSignal:    c.Image.StopSignal,
 	}
+	if c.Held != "" {
+		labels[labelHeld] = c.Held
+	}
+	return labels
 }
 
 func stateOf(id string, labels map[string]string, created time.Time) nodelet.ContainerState {

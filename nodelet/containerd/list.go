@@ -40,7 +40,7 @@ func (r *Runtime) List(ctx context.Context) ([]nodelet.ContainerState, error) {
 		case ended:
 			end.tell(&s)
 		case t != nil:
-			r.withTask(&s, t, c.Labels[labelCgroup])
+			r.withTask(&s, t, c.Labels)
 		case !r.ran(c.ID, c.Labels):
 			s.State = nodelet.StateCreated
 		default:
@@ -54,19 +54,23 @@ func (r *Runtime) List(ctx context.Context) ([]nodelet.ContainerState, error) {
 	return states, nil
 }
 
-func (r *Runtime) withTask(s *nodelet.ContainerState, t *tasktypes.Process, cgroup string) {
+func (r *Runtime) withTask(s *nodelet.ContainerState, t *tasktypes.Process, labels map[string]string) {
+	cgroup := labels[labelCgroup]
 	s.PID = int(t.GetPid())
 	switch t.GetStatus() {
 	case tasktypes.Status_CREATED:
 		s.State = nodelet.StateCreated
 	case tasktypes.Status_RUNNING, tasktypes.Status_PAUSED, tasktypes.Status_PAUSING:
 		s.State = nodelet.StateRunning
+		if labels[labelHeld] != "" && labels[labelStarted] == "" {
+			r.withHeld(s, labels)
+		}
 	default:
 		s.State, s.PID = nodelet.StateExited, 0
 		s.ExitCode, s.ExitedAt = int32(t.GetExitStatus()), t.GetExitedAt().AsTime()
 		s.OOMKilled = r.isOOM(s.ExitCode, cgroup)
 	}
-	if s.State != nodelet.StateCreated && s.StartedAt.IsZero() {
+	if s.State != nodelet.StateCreated && s.StartedAt.IsZero() && s.Held == "" {
 		// This nodelet's predecessor was killed between the start and its record.
 		s.StartedAt = s.CreatedAt
 		if at, err := processStart(s.PID); err == nil && s.PID > 0 {
@@ -116,6 +120,6 @@ func (r *Runtime) note(s nodelet.ContainerState, cgroup string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.known[s.ID] == nil {
-		r.known[s.ID] = &known{podUID: s.PodUID, cgroup: cgroup, exited: s.State == nodelet.StateExited}
+		r.known[s.ID] = &known{podUID: s.PodUID, cgroup: cgroup, exited: s.State == nodelet.StateExited, pid: s.PID, held: s.Held}
 	}
 }

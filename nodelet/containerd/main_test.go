@@ -127,10 +127,13 @@ func removeCgroups() error {
 // testBinaries takes containerd and runc from the module's bin or PATH, and builds the logger.
 func testBinaries() (Binaries, error) {
 	bin := filepath.Join(host.dir, "bin")
-	build := exec.Command("go", "build", "-o", bin+"/swell-logger", "swell.dev/swell/cmd/swell-logger")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		return Binaries{}, err
+	}
+	build := exec.Command("go", "build", "-o", bin+"/", "swell.dev/swell/cmd/swell-logger", "swell.dev/swell/cmd/swell-hold")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
-		return Binaries{}, fmt.Errorf("swell-logger: %w: %s", err, out)
+		return Binaries{}, fmt.Errorf("programs: %w: %s", err, out)
 	}
 	return FindBinaries(bin, "../../bin")
 }

@@ -26,6 +26,7 @@ const maxRunDir = 107 - len("/s/") - 64
 //	<dir>/root/     images, snapshots, metadata
 //	<dir>/state/    bundles and mounts of the containers
 //	<dir>/runc/     runc's records
+//	<dir>/gates/    of held containers
 //	<run>/containerd.sock, <run>/s/ (the shims' sockets), <run>/fifo/ (exec streams)
 //
 // <run> is <dir>/run, or, where that is too long for sockets, /run/swell-<hash of dir>.
@@ -53,6 +54,7 @@ func (p paths) pid() string     { return filepath.Join(p.dir, "containerd.pid") 
 func (p paths) root() string    { return filepath.Join(p.dir, "root") }
 func (p paths) state() string   { return filepath.Join(p.dir, "state") }
 func (p paths) runc() string    { return filepath.Join(p.dir, "runc") }
+func (p paths) gates() string   { return filepath.Join(p.dir, "gates") }
 func (p paths) socket() string  { return filepath.Join(p.run, "containerd.sock") }
 func (p paths) shims() string   { return filepath.Join(p.run, "s") }
 func (p paths) fifo() string    { return filepath.Join(p.run, "fifo") }

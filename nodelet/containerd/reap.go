@@ -35,20 +35,26 @@ func (e end) tell(s *nodelet.ContainerState) {
 const reapWithin = 20 * time.Second
 
 // ended reaps a container and tells its end.
-func (r *Runtime) ended(e nodelet.Exit) {
+func (r *Runtime) ended(k *known, e nodelet.Exit) {
 	r.background(reapWithin, func(ctx context.Context) {
-		if err := r.reap(ctx, e); err != nil {
+		if err := r.reap(ctx, k, e); err != nil {
 			r.cfg.Log.Warn("an ended container keeps its task until it is removed", "container", e.ID, "cause", err)
 		}
-		r.deliver(r.ctx, e)
+		r.deliver(r.ctx, k, e)
 	})
 }
 
 // reap deletes an ended container's task. Only then has its logger read everything and let go of the log,
 // its cgroup with the counters of this run is gone before the next one's is made, and a pod that has
 // ended keeps no shim. The container with its snapshot stays until Remove.
-func (r *Runtime) reap(ctx context.Context, e nodelet.Exit) error {
+func (r *Runtime) reap(ctx context.Context, k *known, e nodelet.Exit) error {
 	defer r.pods.lock(e.PodUID)()
+	r.mu.Lock()
+	former := r.known[e.ID] != k
+	r.mu.Unlock()
+	if former {
+		return nil // it was removed, and may have been made again
+	}
 	container, err := r.client.LoadContainer(ctx, e.ID)
 	if err != nil {
 		return ignoreNotFound(err)

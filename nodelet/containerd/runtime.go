@@ -11,6 +11,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"swell.dev/swell/nodelet"
@@ -41,6 +42,7 @@ type Runtime struct {
 	mu       sync.Mutex // guards what follows
 	known    map[string]*known
 	accounts map[string]accounts                     // by image ID
+	configs  map[string]ocispec.ImageConfig          // by image ID
 	records  map[string]*corev1.ResourceRequirements // by container: the size containerd is to be told of
 }
 
@@ -48,14 +50,21 @@ type Runtime struct {
 type known struct {
 	podUID  string
 	cgroup  string
-	begun   bool // Start was called
-	started bool // Start has succeeded; its label may not be written yet
-	exited  bool // its end was told, or was there before this process
+	madeAt  time.Time     // when it was begun to be made; zero: before this process
+	pid     int           // of its first process, once known
+	held    string        // the label's, until it is released
+	record  chan struct{} // closed when containerd's record of what was released is right; nil: it was never held
+	begun   bool          // Start was called
+	started bool          // Start has succeeded; its label may not be written yet
+	exited  bool          // its end was told, or was there before this process
 }
 
 // New connects to containerd.
 func New(ctx context.Context, cfg Config) (*Runtime, error) {
 	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	if err := cfg.installHolder(); err != nil {
 		return nil, err
 	}
 	unified, err := isUnified()
@@ -74,6 +83,7 @@ func New(ctx context.Context, cfg Config) (*Runtime, error) {
 		exits:       make(chan nodelet.Exit, 256),
 		known:       map[string]*known{},
 		accounts:    map[string]accounts{},
+		configs:     map[string]ocispec.ImageConfig{},
 		records:     map[string]*corev1.ResourceRequirements{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.WithoutCancel(ctx))

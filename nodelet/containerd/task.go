@@ -24,10 +24,15 @@ const recordWithin = 10 * time.Second
 func (r *Runtime) Start(ctx context.Context, id string) (int, time.Time, error) {
 	ctx = r.in(ctx)
 	r.mu.Lock()
-	if k := r.known[id]; k != nil {
+	k := r.known[id]
+	held := k != nil && k.held != ""
+	if k != nil && !held {
 		k.begun = true
 	}
 	r.mu.Unlock()
+	if held {
+		return 0, time.Time{}, fmt.Errorf("container %s: %w: it is held", id, nodelet.ErrStart)
+	}
 	pid, err := r.start(ctx, id)
 	if errdefs.IsNotFound(err) {
 		if err = r.complete(ctx, id); err == nil {
@@ -113,7 +118,8 @@ func (r *Runtime) complete(ctx context.Context, id string) error {
 		return fmt.Errorf("it ran before: %w", errdefs.ErrFailedPrecondition)
 	}
 	defer r.pods.lock(labels[labelPodUID])()
-	return r.newTask(ctx, container, labels[labelLogPath])
+	_, err = r.newTask(ctx, container, labels[labelLogPath])
+	return err
 }
 
 func (r *Runtime) setLabel(ctx context.Context, id, key, value string) error {
@@ -146,7 +152,7 @@ func (r *Runtime) Remove(ctx context.Context, id string) error {
 	record, err := r.client.ContainerService().Get(ctx, id)
 	if errdefs.IsNotFound(err) {
 		r.forget(id)
-		return nil
+		return r.removeGate(id) // made before its container could be
 	}
 	if err != nil {
 		return fmt.Errorf("container %s: %w", id, err)
@@ -178,5 +184,6 @@ func (r *Runtime) remove(ctx context.Context, id string) error {
 	return errors.Join(
 		ignoreNotFound(container.Delete(ctx, client.WithSnapshotCleanup)),
 		ignoreNotFound(r.client.SandboxStore().Delete(ctx, id)),
+		r.removeGate(id),
 	)
 }

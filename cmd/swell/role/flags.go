@@ -91,7 +91,7 @@ func (c *nodeletConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.Capacity, "capacity", "", "capacity to offer instead of the host's own, for example cpu=8,memory=16Gi,pods=200")
 	f.StringVar(&c.PodCIDR, "pod-cidr", "", "IPv4 range for pods (default: a free /24 out of 10.0.0.0/8)")
 	f.StringVar(&c.ContainerdSocket, "containerd-socket", "", "use the containerd at this socket instead of one of Swell's own")
-	f.StringVar(&c.BinDir, "bin-dir", "", "folder of containerd, its shim, runc and swell-logger (default: that of swell, then $PATH)")
+	f.StringVar(&c.BinDir, "bin-dir", "", "folder of containerd, its shim, runc, swell-logger and swell-hold (default: that of swell, then $PATH)")
 	f.DurationVar(&c.Heartbeat, "heartbeat", 10*time.Second, "how often usage is reported")
 }
 

@@ -69,7 +69,8 @@ func openHost(ctx context.Context, dir *dataDir, cfg *nodeletConfig, log *slog.L
 	if err != nil {
 		return nil, err
 	}
-	rc := containerd.Config{Address: cfg.ContainerdSocket, Namespace: "swell-" + dir.instance, Runc: binaries.Runc, Logger: binaries.Logger, Log: log}
+	rc := containerd.Config{Address: cfg.ContainerdSocket, Namespace: "swell-" + dir.instance, Runc: binaries.Runc, Logger: binaries.Logger, Log: log,
+		Holder: binaries.Holder, GateDir: dir.join("gates")}
 	if cfg.ContainerdSocket == "" {
 		if h.child, err = containerd.StartChild(ctx, containerd.ChildConfig{Dir: dir.join("containerd"), Binaries: binaries, Log: log}); err != nil {
 			return nil, err
