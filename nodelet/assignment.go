@@ -23,8 +23,9 @@ type Report struct {
 	UID       string
 	Namespace string
 	Name      string
-	Status    corev1.PodStatus
-	Finished  bool // every container ended and was removed; nothing of the pod is left on the host
+	Status    corev1.PodStatus // shared: not to be changed
+	Encoded   []byte           // Status in protobuf, or nil
+	Finished  bool             // every container ended and was removed; nothing of the pod is left on the host
 	Events    []Event
 }
 

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 // Nodelet runs the pods that are assigned to this host. It goes on with those it knows when nobody tells
@@ -28,8 +26,6 @@ type Nodelet struct {
 	workers map[string]*worker
 	reports map[string]*report // by UID, finished pods included
 	dirty   []string           // UIDs with something to tell, oldest first
-	later   []string           // UIDs with something to tell when settle fires
-	settle  *time.Timer        // nil until it is needed
 	orphans map[string]*orphan // what is on the host without a record
 	samples map[string]sample  // latest reading of usage, by UID
 	ended   []string           // UIDs of finished pods, oldest first
@@ -48,7 +44,6 @@ const (
 type report struct {
 	Report
 	dirty bool // in Nodelet.dirty
-	later bool // in Nodelet.later
 }
 
 // maxFinished bounds the reports of finished pods that the control plane has not answered with Remove or
@@ -176,7 +171,9 @@ func (n *Nodelet) relist(ctx context.Context) {
 		}
 		n.mu.Unlock()
 		for _, w := range workers {
-			w.post(inList{at, byPod[w.uid]})
+			if list := byPod[w.uid]; !w.runsAs(list) {
+				w.post(inList{at, list})
+			}
 		}
 	}
 }
@@ -262,28 +259,23 @@ func (n *Nodelet) Sync(all []Assignment) {
 }
 
 // publish is called by a worker that has something new to tell.
-func (n *Nodelet) publish(w *worker, status *corev1.PodStatus, events []Event, finished bool) {
+func (n *Nodelet) publish(latest Report) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	pod := w.machine.a.Pod
-	n.slots.drop(w.uid) // it was taken
-	r := n.reports[w.uid]
+	n.slots.drop(latest.UID) // it was taken
+	r := n.reports[latest.UID]
 	if r == nil {
-		r = &report{Report: Report{UID: w.uid}}
-		n.reports[w.uid] = r
+		r = &report{}
+		n.reports[latest.UID] = r
 	}
-	r.Namespace, r.Name, r.Status, r.Finished = pod.Namespace, pod.Name, *status, finished
-	r.Events = append(r.Events, events...)
-	if len(r.Events) > maxEvents {
-		r.Events = r.Events[len(r.Events)-maxEvents:]
+	if len(r.Events) > 0 {
+		latest.Events = append(r.Events, latest.Events...)
+		latest.Events = latest.Events[max(0, len(latest.Events)-maxEvents):]
 	}
-	if settling(status, events) {
-		n.markLaterLocked(r)
-	} else {
-		n.markLocked(r)
-	}
-	if finished {
-		n.finishedLocked(w.uid)
+	r.Report = latest
+	n.markLocked(r)
+	if latest.Finished {
+		n.finishedLocked(latest.UID)
 	}
 }
 
@@ -311,9 +303,6 @@ func (n *Nodelet) Close() error {
 		if o.reaping {
 			o.cancel()
 		}
-	}
-	if n.settle != nil {
-		n.settle.Stop() // it may have fired: then it marks reports that nobody takes
 	}
 	n.mu.Unlock()
 	if started {

@@ -5,14 +5,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 )
 
 // markLocked puts a report into the line of those to be taken and says so.
 func (n *Nodelet) markLocked(r *report) {
-	r.later = false
 	if !r.dirty {
 		r.dirty = true
 		n.dirty = append(n.dirty, r.UID)
@@ -26,57 +24,6 @@ func (n *Nodelet) tellLocked() {
 	case n.changed <- struct{}{}:
 	default:
 	}
-}
-
-// settleTime is how long a pod that only makes progress on its way to running is not told of: most are there
-// by then, and each report costs the control plane and all who watch it as much as the one that counts.
-const settleTime = 20 * time.Millisecond
-
-// settling reports whether a status says nothing but that a start is under way.
-func settling(st *corev1.PodStatus, events []Event) bool {
-	if st.Phase != corev1.PodPending {
-		return false
-	}
-	for _, list := range [...][]corev1.ContainerStatus{st.InitContainerStatuses, st.ContainerStatuses} {
-		for i := range list {
-			if w := list[i].State.Waiting; w != nil && w.Reason != reasonCreating && w.Reason != reasonInitializing {
-				return false
-			}
-		}
-	}
-	for i := range events {
-		if events[i].Type != corev1.EventTypeNormal {
-			return false
-		}
-	}
-	return true
-}
-
-// markLaterLocked marks a report when its pod had time to settle, unless that is done before.
-func (n *Nodelet) markLaterLocked(r *report) {
-	if r.dirty || r.later {
-		return
-	}
-	r.later = true
-	n.later = append(n.later, r.UID)
-	if len(n.later) == 1 {
-		if n.settle == nil {
-			n.settle = time.AfterFunc(settleTime, n.settled)
-		} else {
-			n.settle.Reset(settleTime)
-		}
-	}
-}
-
-func (n *Nodelet) settled() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, uid := range n.later {
-		if r := n.reports[uid]; r != nil && r.later {
-			n.markLocked(r)
-		}
-	}
-	n.later = n.later[:0]
 }
 
 // Changed receives, without blocking and with capacity one, when there is something to

@@ -1,6 +1,8 @@
 package nodelet
 
 import (
+	"maps"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 )
@@ -52,17 +54,26 @@ func oomScore(class corev1.PodQOSClass, memoryRequest, capacity int64) int {
 // actualResources answers what a running container has. The kernel's values are coarser than the ones
 // that it was told, so those stand unless the kernel holds something else altogether.
 func actualResources(told, kernel corev1.ResourceRequirements) *corev1.ResourceRequirements {
-	out := told.DeepCopy()
-	correct := func(told, kernel corev1.ResourceList) {
-		for name, want := range told {
-			got, ok := kernel[name]
-			if ok && !near(want, got) {
-				told[name] = got
-			}
+	told.Requests, told.Limits = corrected(told.Requests, kernel.Requests), corrected(told.Limits, kernel.Limits)
+	return &told
+}
+
+// corrected answers a list of its own where it differs.
+func corrected(told, kernel corev1.ResourceList) corev1.ResourceList {
+	var out corev1.ResourceList
+	for name, want := range told {
+		got, ok := kernel[name]
+		if !ok || near(want, got) {
+			continue
 		}
+		if out == nil {
+			out = maps.Clone(told)
+		}
+		out[name] = got
 	}
-	correct(out.Requests, kernel.Requests)
-	correct(out.Limits, kernel.Limits)
+	if out == nil {
+		return told
+	}
 	return out
 }
 

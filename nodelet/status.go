@@ -16,12 +16,45 @@ const (
 
 func terminal(p corev1.PodPhase) bool { return p == corev1.PodSucceeded || p == corev1.PodFailed }
 
+// settling reports that the pod makes progress on its way to running, and nothing else: a container has not
+// begun yet, and none has anything to complain of.
+func (m *machine) settling() bool {
+	if m.removed || m.stop != nil || m.outcome != nil || m.finished {
+		return false
+	}
+	for i := range m.events {
+		if m.events[i].Type != corev1.EventTypeNormal {
+			return false
+		}
+	}
+	some := false
+	for _, c := range m.containers {
+		if c.waitReason != "" || c.phase == phaseExited && c.term.ExitCode != 0 {
+			return false
+		}
+		some = some || c.kind == kindMain && c.phase == phaseNone
+	}
+	return some
+}
+
+// steady answers the IDs of the pod's containers if all of them run and nothing is under way, else nil.
+func (m *machine) steady() []string {
+	ids := make([]string, 0, len(m.containers))
+	for _, c := range m.containers {
+		if c.phase != phaseRunning || c.op != opNone || c.attempt > 0 {
+			return nil // also one whose former instance is kept
+		}
+		ids = append(ids, c.id)
+	}
+	return ids
+}
+
 // status computes the pod's status as a kubelet does. It changes nothing but the transition times that
-// it remembers.
+// it remembers. What the status points to is shared with the machine, which doesn't change it in place.
 func (m *machine) status() corev1.PodStatus {
 	pod := m.a.Pod
 	if m.outcome != nil && m.outcome.Kept {
-		return *pod.Status.DeepCopy()
+		return pod.Status
 	}
 	start := metav1.NewTime(m.startTime)
 	st := corev1.PodStatus{
@@ -93,8 +126,7 @@ func (m *machine) containerStatus(c *container) corev1.ContainerStatus {
 		s.State.Waiting = waiting
 	}
 	if allocated, ok := m.allocated[c.spec.Name]; ok {
-		s.AllocatedResources = allocated.Requests.DeepCopy()
-		s.Resources = allocated.DeepCopy()
+		s.AllocatedResources, s.Resources = allocated.Requests, &allocated
 	}
 	if actuated, ok := m.actuated[c.spec.Name]; ok && c.phase == phaseRunning {
 		s.Resources = actualResources(actuated, c.actual)

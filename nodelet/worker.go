@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
-
-	corev1 "k8s.io/api/core/v1"
 )
 
 // worker is the goroutine around one pod's machine. It feeds the machine, has the actions done outside
@@ -20,13 +19,14 @@ type worker struct {
 	wake    chan struct{}
 	machine *machine // belongs to the goroutine
 	host    *host
-	publish func(w *worker, status *corev1.PodStatus, events []Event, finished bool)
+	publish func(r Report)
 	// publishSlot takes the place of publish until the slot has its pod.
 	publishSlot func(w *worker, r SlotReport)
 
-	mu     sync.Mutex // guards queue and assign
+	mu     sync.Mutex // guards what follows
 	queue  []input    // bounded by what is under way: each action answers once, and containers are few
 	assign *Assignment
+	steady []string // IDs of the containers, where all run and nothing is under way
 
 	tasks     sync.WaitGroup
 	saving    bool      // a flush is under way
@@ -35,12 +35,18 @@ type worker struct {
 	saveDelay time.Duration
 	lastSaved []byte // checkpoint
 	lastKey   string
+	moved     bool        // the machine took a step since the status was computed
+	reportAt  time.Time   // when to report at the latest, of a pod on its way to running
 	status    []byte      // as published
 	slot      *SlotReport // as published
 }
 
 // saveLag is how far a record may lag behind its pod. What happens meanwhile shares a write.
 const saveLag = 100 * time.Millisecond
+
+// settleTime is how long a pod that only makes progress on its way to running is not told of: most are there
+// by then, and each report costs the control plane and all who watch it as much as the one that counts.
+const settleTime = 20 * time.Millisecond
 
 // Inputs that the worker turns into the machine's.
 type (
@@ -102,19 +108,15 @@ func (w *worker) run(ctx context.Context) {
 				return
 			}
 		}
+		now := time.Now()
 		if w.machine.adopted {
-			w.step(ctx, nil)
-			w.report()
-			w.save()
+			if w.moved || !w.machine.wakeAt.IsZero() && !now.Before(w.machine.wakeAt) {
+				w.step(ctx, nil)
+			}
+			w.reportOnce(now)
+			w.save(now)
 		}
-		wait := time.Hour
-		if t := w.machine.wakeAt; !t.IsZero() {
-			wait = min(wait, max(0, time.Until(t)))
-		}
-		if !w.saveAt.IsZero() && !w.held() {
-			wait = min(wait, max(0, time.Until(w.saveAt)))
-		}
-		timer.Reset(wait)
+		timer.Reset(w.wait(now))
 		select {
 		case <-ctx.Done():
 			var err error
@@ -132,6 +134,22 @@ func (w *worker) run(ctx context.Context) {
 		case <-timer.C:
 		}
 	}
+}
+
+// wait answers how long there is nothing to do unless something happens.
+func (w *worker) wait(now time.Time) time.Duration {
+	wait := time.Hour
+	until := func(t time.Time) {
+		if !t.IsZero() {
+			wait = min(wait, max(0, t.Sub(now)))
+		}
+	}
+	until(w.machine.wakeAt)
+	until(w.reportAt)
+	if !w.held() {
+		until(w.saveAt)
+	}
+	return wait
 }
 
 func (w *worker) handle(ctx context.Context, in input) {
@@ -156,6 +174,7 @@ func (w *worker) handle(ctx context.Context, in input) {
 }
 
 func (w *worker) step(ctx context.Context, in input) {
+	w.moved = true
 	actions := w.machine.step(time.Now(), in)
 	w.unsaved = w.unsaved || in != nil || len(actions) > 0
 	for _, act := range actions {
@@ -206,8 +225,26 @@ func (w *worker) hearList(ctx context.Context, l inList) {
 	w.step(ctx, in)
 }
 
+// reportOnce reports what the machine has come to, unless that may wait for more.
+func (w *worker) reportOnce(now time.Time) {
+	if !w.moved && w.reportAt.IsZero() {
+		return
+	}
+	if w.machine.settling() {
+		if w.reportAt.IsZero() {
+			w.reportAt = now.Add(settleTime)
+		}
+		if now.Before(w.reportAt) {
+			w.moved = false
+			return
+		}
+	}
+	w.report()
+}
+
 // report publishes the status where it changed.
 func (w *worker) report() {
+	w.moved, w.reportAt = false, time.Time{}
 	if w.machine.isSlot() {
 		w.machine.takeEvents()
 		if r := w.machine.slotReport(); w.slot == nil || *w.slot != r {
@@ -222,7 +259,29 @@ func (w *worker) report() {
 		return
 	}
 	w.status = raw
-	w.publish(w, &status, events, w.machine.finished)
+	steady := w.machine.steady()
+	w.mu.Lock()
+	w.steady = steady
+	w.mu.Unlock()
+	pod := w.machine.a.Pod
+	w.publish(Report{
+		UID: w.uid, Namespace: pod.Namespace, Name: pod.Name, Status: status, Encoded: raw, Events: events, Finished: w.machine.finished,
+	})
+}
+
+// runsAs reports whether a list of the pod's containers says nothing that its machine doesn't know.
+func (w *worker) runsAs(list []ContainerState) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(list) == 0 || len(list) != len(w.steady) {
+		return false
+	}
+	for i := range list {
+		if list[i].State != StateRunning || !slices.Contains(w.steady, list[i].ID) {
+			return false
+		}
+	}
+	return true
 }
 
 // saveAssignment puts down the assignment where what it asks for changed; the control plane's echo of
@@ -240,8 +299,7 @@ func (w *worker) putAssignment(a Assignment) {
 }
 
 // save writes the record behind the actions, one flush at a time.
-func (w *worker) save() {
-	now := time.Now()
+func (w *worker) save(now time.Time) {
 	if w.unsaved && w.saveAt.IsZero() {
 		w.saveAt = now.Add(saveLag)
 	}

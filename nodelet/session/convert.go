@@ -65,9 +65,12 @@ func reports(in []nodelet.Report) ([]*nodev1.PodReport, error) {
 	out := make([]*nodev1.PodReport, 0, len(in))
 	for i := range in {
 		r := &in[i]
-		status, err := r.Status.Marshal()
-		if err != nil {
-			return nil, fmt.Errorf("report of pod %s/%s: %w", r.Namespace, r.Name, err)
+		status := r.Encoded
+		if status == nil {
+			var err error
+			if status, err = r.Status.Marshal(); err != nil {
+				return nil, fmt.Errorf("report of pod %s/%s: %w", r.Namespace, r.Name, err)
+			}
 		}
 		m := &nodev1.PodReport{Uid: r.UID, Namespace: r.Namespace, Name: r.Name, Status: status, Finished: r.Finished}
 		for _, e := range r.Events {
