@@ -43,7 +43,7 @@ func newObject(resource string) controlplane.Object {
 func durable(o controlplane.Object) controlplane.Object {
 	switch o := o.(type) {
 	case *corev1.Pod:
-		if ended(o) {
+		if ended(o) || unobserved(&o.Status) {
 			return o
 		}
 		out := *o
@@ -73,6 +73,20 @@ func podKin(o controlplane.Object) string {
 		kin += "\x00" + pod.Spec.Containers[i].Image
 	}
 	return kin
+}
+
+// unobserved reports a status as a create leaves it: all of it is the control plane's.
+func unobserved(st *corev1.PodStatus) bool {
+	if st.Phase != corev1.PodPending || st.HostIP != "" || st.PodIP != "" || st.Reason != "" || st.Message != "" || st.NominatedNodeName != "" ||
+		len(st.HostIPs)+len(st.PodIPs)+len(st.ContainerStatuses)+len(st.InitContainerStatuses)+len(st.EphemeralContainerStatuses) > 0 {
+		return false
+	}
+	for i := range st.Conditions {
+		if t := st.Conditions[i].Type; t != corev1.PodScheduled && t != corev1.PodResizePending {
+			return false
+		}
+	}
+	return true
 }
 
 // restored says what is true of an object before its nodelet has reconnected.
