@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -12,8 +13,12 @@ import (
 	"swell.dev/swell/controlplane"
 )
 
-// loadPage is how many objects are read from etcd at once.
-const loadPage = 1000
+// How many objects are read from etcd at once: so many that they are of about that size together. For each
+// page etcd walks over all keys that are left, so few pages are better.
+const (
+	firstPage, maxPage = 1000, 20_000
+	pageBytes          = 8 << 20
+)
 
 // load reads all objects and the history of their events. Nobody else writes: the lead is taken.
 func (s *Store) load(ctx context.Context) error {
@@ -63,23 +68,25 @@ type found struct {
 	restored *record // nil: nothing was lost
 }
 
-// loadObjectsLocked fills the tables and answers the changes that announce what was restored. While one
-// page is decoded the next ones are on their way.
+// loadObjectsLocked fills the tables and answers the changes that announce what was restored. While some
+// are decoded the next ones are on their way.
 func (s *Store) loadObjectsLocked(ctx context.Context) ([]past, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	workers := runtime.GOMAXPROCS(0)
-	pages := make(chan loading, workers) // in order; its room bounds what is in memory undecoded
+	pages := make(chan loading, 2*workers) // in order; its room bounds what waits undecoded
 	work := make(chan loading)
 	group.Go(func() error {
 		defer close(pages)
 		defer close(work)
 		return s.fetchObjects(ctx, func(kvs []*mvccpb.KeyValue) error {
-			page := loading{kvs, make(chan []found, 1)}
-			for _, to := range []chan loading{pages, work} {
-				select {
-				case to <- page:
-				case <-ctx.Done():
-					return ctx.Err()
+			for part := range slices.Chunk(kvs, firstPage) {
+				next := loading{part, make(chan []found, 1)}
+				for _, to := range []chan loading{pages, work} {
+					select {
+					case to <- next:
+					case <-ctx.Done():
+						return ctx.Err()
+					}
 				}
 			}
 			return nil
@@ -112,7 +119,7 @@ func (s *Store) loadObjectsLocked(ctx context.Context) ([]past, error) {
 	return restored, group.Wait()
 }
 
-// loading is a page on its way.
+// loading is a part of a page on its way.
 type loading struct {
 	kvs []*mvccpb.KeyValue
 	out chan []found
@@ -120,8 +127,8 @@ type loading struct {
 
 func (s *Store) fetchObjects(ctx context.Context, take func([]*mvccpb.KeyValue) error) error {
 	from, end := s.keys.objects, clientv3.GetPrefixRangeEnd(s.keys.objects)
-	for {
-		resp, err := s.cfg.Client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(loadPage), clientv3.WithRev(s.lead.revision))
+	for page := firstPage; ; {
+		resp, err := s.cfg.Client.Get(ctx, from, clientv3.WithRange(end), clientv3.WithLimit(int64(page)), clientv3.WithRev(s.lead.revision))
 		if err != nil {
 			return fmt.Errorf("objects: %w", err)
 		}
@@ -129,6 +136,11 @@ func (s *Store) fetchObjects(ctx context.Context, take func([]*mvccpb.KeyValue) 
 			return err
 		}
 		from = string(resp.Kvs[len(resp.Kvs)-1].Key) + "\x00"
+		size := 0
+		for _, kv := range resp.Kvs {
+			size += len(kv.Value)
+		}
+		page = max(1, min(maxPage, page*pageBytes/max(size, 1)))
 	}
 }
 

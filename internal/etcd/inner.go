@@ -37,7 +37,7 @@ func (c *Config) inner(log *logger) (*embed.Config, error) {
 	// The entries of the raft log are large, since a transaction has many writes, and are in memory as long
 	// as a follower may want them; here is none. What came after the last snapshot is read again at a start.
 	out.SnapshotCatchUpEntries = 64
-	out.SnapshotCount = 1000
+	out.SnapshotCount = 500
 
 	out.QuotaBackendBytes = c.QuotaBytes
 	out.MaxTxnOps = MaxTxnOps
