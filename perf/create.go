@@ -5,25 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-
-	"swell.dev/swell/internal/instance"
-	"swell.dev/swell/internal/pki"
 )
 
 // createConfig is the setting of the create scenario.
 type createConfig struct {
 	nodes, pods, clients, connections int
+	rate                              float64 // pods a second; 0: a closed loop
 	encoding, protocol, watcher       string
 	profiles                          string
 }
+
+// openWorkers is how many requests an open loop has under way at most, if not told.
+const openWorkers = 2000
 
 func createCommand(s *setting) *cobra.Command {
 	var c createConfig
@@ -32,11 +31,16 @@ func createCommand(s *setting) *cobra.Command {
 		Short: "Pods a second, from REST create to Running, on a fleet of simulated hosts",
 		Long: `Start the control plane as a process of its own with embedded etcd, and simulated hosts in this one: the real
 nodelet, session and journal over gRPC with TLS, on a simulated runtime. Pods are created one in a request by
-clients in a closed loop, and followed to Running by a watch.`,
+clients in a closed loop, or with --rate in an open one, and followed to Running by a watch. At the end of a
+round the control plane is ended, and what its etcd holds is compared with what was answered and with what each
+host runs.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if c.nodes < 1 || c.pods < 1 || c.clients < 1 || c.connections < 1 {
-				return errors.New("--nodes, --pods, --clients and --connections must be at least 1")
+			if c.nodes < 1 || c.pods < 1 || c.clients < 1 || c.connections < 1 || c.rate < 0 {
+				return errors.New("--nodes, --pods, --clients and --connections must be at least 1, --rate not less than 0")
+			}
+			if c.rate > 0 && !cmd.Flags().Changed("clients") {
+				c.clients = openWorkers
 			}
 			media, ok := map[string]string{"protobuf": mediaProtobuf, "json": mediaJSON}[c.encoding]
 			if !ok {
@@ -53,13 +57,26 @@ clients in a closed loop, and followed to Running by a watch.`,
 	}
 	cmd.Flags().IntVar(&c.nodes, "nodes", 1000, "simulated hosts")
 	cmd.Flags().IntVar(&c.pods, "pods", 100_000, "pods in each round")
-	cmd.Flags().IntVar(&c.clients, "clients", 64, "clients that create")
+	cmd.Flags().IntVar(&c.clients, "clients", 64, fmt.Sprintf("clients that create; with --rate the most requests under way, then by default %d", openWorkers))
+	cmd.Flags().Float64Var(&c.rate, "rate", 0, "pods a second in an open loop, each latency counted from when its request was due; 0: a closed loop")
 	cmd.Flags().IntVar(&c.connections, "connections", 4, "connections that they share where the protocol is h2")
 	cmd.Flags().StringVar(&c.encoding, "encoding", "protobuf", "of bodies and answers: protobuf or json")
 	cmd.Flags().StringVar(&c.protocol, "protocol", protocolH1, "of the clients: h1, HTTP/1.1 with a kept connection for each, or h2, HTTP/2 over shared ones")
 	cmd.Flags().StringVar(&c.watcher, "watcher", watcherRaw, "what reads the watch: raw, which decodes only what is counted, or client-go")
 	cmd.Flags().StringVar(&c.profiles, "profiles", "", "write CPU profiles of the control plane and of this process into this folder")
 	return cmd
+}
+
+// name is the result's: each of the ways to load has a file of its own.
+func (c createConfig) name() string {
+	name := "create"
+	if c.rate > 0 {
+		name += "-rate"
+	}
+	if c.encoding != "protobuf" {
+		name += "-" + c.encoding
+	}
+	return name
 }
 
 // create runs the rounds and publishes them.
@@ -74,13 +91,7 @@ func (s *setting) create(ctx context.Context, c createConfig, media string) erro
 		}
 		answered.rounds = append(answered.rounds, r.answered)
 		running.rounds = append(running.rounds, r.running)
-		rates.add("pods/s to 201", float64(c.pods)/r.allAnswered.Seconds())
-		rates.add("pods/s to Running", float64(c.pods)/r.allRunning.Seconds())
-		rates.add("control plane, CPU µs per pod", r.controlCPU.Seconds()*1e6/float64(c.pods))
-		rates.add("load, fleet and watch, CPU µs per pod", r.loadCPU.Seconds()*1e6/float64(c.pods))
-		rates.add("control plane, peak RSS in MiB", float64(r.controlRSS)/(1<<20))
-		rates.add("refused with 429", float64(r.refused))
-		rates.add("lost or placed twice", float64(r.wrong))
+		r.into(rates, c.pods)
 	}
 	with := map[string]string{
 		"nodes": fmt.Sprint(c.nodes), "clients": fmt.Sprint(c.clients), "protocol": c.protocol, "encoding": c.encoding, "watcher": c.watcher,
@@ -89,7 +100,10 @@ func (s *setting) create(ctx context.Context, c createConfig, media string) erro
 	if c.protocol == protocolH2 {
 		with["connections"] = fmt.Sprint(c.connections)
 	}
-	return s.publish("create", c.pods, with, rates, answered, running)
+	if c.rate > 0 {
+		with["loop"] = fmt.Sprintf("open, %g pods/s", c.rate)
+	}
+	return s.publish(c.name(), c.pods, with, rates, answered, running)
 }
 
 // round is what one round found.
@@ -97,91 +111,95 @@ type round struct {
 	answered, running       []time.Duration
 	allAnswered, allRunning time.Duration
 	controlCPU, loadCPU     time.Duration
-	controlRSS              int64
+	controlRSS, loadRSS     int64
+	transactions, mutations float64
 	refused                 int64
-	wrong                   int
+	unseen                  int // pods that no watch said to be Running
+	found                   findings
+	perNode                 []int // pods on each host, sorted
+}
+
+func (r *round) into(rates *rates, pods int) {
+	n := float64(pods)
+	rates.add("pods/s to 201", n/r.allAnswered.Seconds())
+	rates.add("pods/s to Running", n/r.allRunning.Seconds())
+	rates.add("control plane, CPU µs per pod", r.controlCPU.Seconds()*1e6/n)
+	rates.add("load, fleet and watch, CPU µs per pod", r.loadCPU.Seconds()*1e6/n)
+	rates.add("control plane, peak RSS in MiB", float64(r.controlRSS)/(1<<20))
+	rates.add("load, fleet and watch, peak RSS in MiB", float64(r.loadRSS)/(1<<20))
+	rates.add("etcd transactions", r.transactions)
+	rates.add("changes per etcd transaction", r.mutations/max(r.transactions, 1))
+	rates.add("pods per etcd transaction", n/max(r.transactions, 1))
+	rates.add("pods on the emptiest host", float64(r.perNode[0]))
+	rates.add("pods on the median host", float64(r.perNode[len(r.perNode)/2]))
+	rates.add("pods on the fullest host", float64(r.perNode[len(r.perNode)-1]))
+	rates.add("refused with 429", float64(r.refused))
+	rates.add("never seen Running", float64(r.unseen))
+	rates.add("lost or placed twice", float64(r.found.wrong()))
 }
 
 func (s *setting) createRound(ctx context.Context, c createConfig, media string) (_ *round, err error) {
-	dir, err := os.MkdirTemp("", "swell-perf-")
+	t, err := s.startTrial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	nodes, err := instance.FreeAddress()
+	defer func() { err = errors.Join(err, t.close(ctx)) }()
+	if err := t.join(ctx, c.nodes); err != nil {
+		return nil, err
+	}
+	r, made, err := measureCreate(ctx, c, media, t)
 	if err != nil {
 		return nil, err
 	}
-	in, err := instance.New(instance.Config{
-		Binary: filepath.Join(s.bin, "swell"), Role: "controlplane", DataDir: filepath.Join(dir, "data"), Args: []string{"--node-listen", nodes},
-	})
-	if err != nil {
+	if r.found, r.perNode, err = t.check(ctx, answeredAs(made)); err != nil {
 		return nil, err
 	}
-	if err := in.Start(ctx); err != nil {
-		return nil, err
+	if r.found.wrong() > 0 {
+		fmt.Fprintln(os.Stderr, "perf create:", r.found)
 	}
-	defer func() { err = errors.Join(err, in.Down(context.WithoutCancel(ctx))) }()
-	client, err := in.Client()
-	if err != nil {
-		return nil, err
-	}
-	ca, err := pki.Open(filepath.Join(dir, "data", "pki"))
-	if err != nil {
-		return nil, err
-	}
-	f, err := startFleet(ctx, c.nodes, nodes, ca)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.close()) }()
-	if err := awaitReady(ctx, client, c.nodes); err != nil {
-		return nil, err
-	}
-	cfg, err := in.REST()
-	if err != nil {
-		return nil, err
-	}
-	load, err := newLoader(ctx, cfg, metav1.NamespaceDefault, media, c.protocol, pod("", "100m", "64Mi"), c.connections)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, load.close()) }()
-	w, err := follow(ctx, c.watcher, cfg, metav1.NamespaceDefault, c.pods)
-	if err != nil {
-		return nil, err
-	}
-	defer w.stop()
-	return measureCreate(ctx, c, client, f, load, w, in.PID())
+	return r, nil
 }
 
-func measureCreate(ctx context.Context, c createConfig, client *kubernetes.Clientset, f *fleet, load *loader, w *runningWatch, pid int) (*round, error) {
-	before, err := cpuOf(pid)
+func measureCreate(ctx context.Context, c createConfig, media string, t *trial) (_ *round, made []created, err error) {
+	load, err := newLoader(ctx, t.rest, metav1.NamespaceDefault, media, c.protocol, pod("", "100m", "64Mi"), c.connections)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	ownBefore := ownCPU()
+	defer func() { err = errors.Join(err, load.close()) }()
+	w, err := follow(ctx, c.watcher, t.rest, metav1.NamespaceDefault, c.pods)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer w.stop()
+	use, err := startUse(ctx, t)
+	if err != nil {
+		return nil, nil, err
+	}
 	began := make([]time.Time, c.pods)
 	r := &round{}
-	profiled, err := startProfiles(ctx, client, c.profiles)
+	profiled, err := startProfiles(ctx, t.client, c.profiles)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	start := time.Now()
-	var made []created
-	if r.answered, made, r.refused, err = load.run(ctx, c.pods, c.clients, began); err != nil {
-		return nil, err
+	if c.rate > 0 {
+		began, r.answered, made, r.refused, err = load.runOpen(ctx, c.pods, c.rate, c.clients)
+	} else {
+		r.answered, made, r.refused, err = load.run(ctx, c.pods, c.clients, began)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	r.allAnswered = time.Since(start)
 	seen, err := w.wait(ctx)
 	if err := errors.Join(err, profiled()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	last := start
 	for i := range c.pods {
 		at, ok := seen[podName(i)]
 		if !ok {
-			r.wrong++
+			r.unseen++
 			continue
 		}
 		r.running = append(r.running, at.Sub(began[i]))
@@ -190,50 +208,18 @@ func measureCreate(ctx context.Context, c createConfig, client *kubernetes.Clien
 		}
 	}
 	r.allRunning = last.Sub(start)
-	after, err := cpuOf(pid)
+	u, err := use.stop(ctx, t)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	r.controlCPU, r.loadCPU = after-before, ownCPU()-ownBefore
-	if r.controlRSS, err = peakRSS(pid); err != nil {
-		return nil, err
-	}
-	wrong, err := compare(ctx, client, f, made)
-	r.wrong += wrong
-	return r, err
+	r.controlCPU, r.loadCPU, r.controlRSS, r.loadRSS = u.controlCPU, u.ownCPU, u.controlRSS, u.ownRSS
+	r.transactions, r.mutations = u.transactions, u.mutations
+	return r, made, nil
 }
 
-// compare counts pods that the answers, the store and the hosts don't agree on: each that was answered must
-// stand in the store once, as it was answered, and run on the one host that the store names.
-func compare(ctx context.Context, client *kubernetes.Clientset, f *fleet, made []created) (wrong int, err error) {
-	running := f.running()
-	answered := make(map[created]bool, len(made))
-	for _, m := range made {
-		answered[m] = true
-	}
-	opts := metav1.ListOptions{Limit: 5000}
-	for {
-		list, err := client.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, opts)
-		if err != nil {
-			return 0, err
-		}
-		for i := range list.Items {
-			p := &list.Items[i]
-			is := created{uid: string(p.UID), node: p.Spec.NodeName}
-			if on := running[is.uid]; !slices.Equal(on, []string{is.node}) || !answered[is] {
-				wrong++
-			}
-			delete(running, is.uid)
-			delete(answered, is)
-		}
-		if opts.Continue = list.Continue; opts.Continue == "" {
-			return wrong + len(running) + len(answered), nil
-		}
-	}
-}
-
+// awaitReady returns when n nodes are.
 func awaitReady(ctx context.Context, client *kubernetes.Clientset, n int) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	for {
 		list, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
@@ -252,7 +238,7 @@ func awaitReady(ctx context.Context, client *kubernetes.Clientset, n int) error 
 			return nil
 		}
 		select {
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(max(200*time.Millisecond, time.Duration(n)*50*time.Microsecond)): // the list costs as the fleet is large
 		case <-ctx.Done():
 			return fmt.Errorf("%d of %d nodes are ready: %w", ready, n, ctx.Err())
 		}

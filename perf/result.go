@@ -24,6 +24,7 @@ type result struct {
 	Samples  int               `json:"samplesPerRound"`
 	Rates    []rate            `json:"rates,omitempty"`
 	Figures  []figure          `json:"figures"`
+	Curves   []curve           `json:"curves,omitempty"`
 }
 
 type machine struct {
@@ -36,9 +37,17 @@ type machine struct {
 
 // figure is one latency in milliseconds: of the rounds' percentiles the median, the least and the most.
 type figure struct {
-	Name string `json:"name"`
-	P50  spread `json:"p50Ms"`
-	P99  spread `json:"p99Ms"`
+	Name string  `json:"name"`
+	P50  spread  `json:"p50Ms"`
+	P99  spread  `json:"p99Ms"`
+	P999 *spread `json:"p999Ms,omitempty"` // of rounds of at least 1,000
+}
+
+// curve is how one number depends on another. Of each round's, the median.
+type curve struct {
+	Plot   string       `json:"plot"` // those of one plot are drawn together
+	Name   string       `json:"name"`
+	Points [][2]float64 `json:"points"`
 }
 
 type spread struct {
@@ -93,8 +102,46 @@ func (s *series) add(d time.Duration) {
 	s.rounds[last] = append(s.rounds[last], d)
 }
 
+// sort spares each percentile the sorting.
+func (s *series) sort() {
+	for _, round := range s.rounds {
+		slices.Sort(round)
+	}
+}
+
 func (s *series) figure() figure {
-	return figure{Name: s.name, P50: s.spread(0.50), P99: s.spread(0.99)}
+	f := figure{Name: s.name, P50: s.spread(0.50), P99: s.spread(0.99)}
+	if s.least() >= 1000 {
+		p999 := s.spread(0.999)
+		f.P999 = &p999
+	}
+	return f
+}
+
+// least answers how much the smallest round holds.
+func (s *series) least() int {
+	least := math.MaxInt
+	for _, round := range s.rounds {
+		least = min(least, len(round))
+	}
+	return least
+}
+
+// quantiles are the shares at which the curve of a latency has its points.
+var quantiles = []float64{0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 0.9995, 0.9999}
+
+// plotLatencies is the plot of curves that series make.
+const plotLatencies = "latencies"
+
+// curve answers the latency in milliseconds that a share of all doesn't exceed, as far as a round has as many.
+func (s *series) curve() curve {
+	c := curve{Plot: plotLatencies, Name: s.name}
+	for _, q := range quantiles {
+		if (1-q)*float64(s.least()) >= 1 {
+			c.Points = append(c.Points, [2]float64{q, s.spread(q).Median})
+		}
+	}
+	return c
 }
 
 // spread answers how a percentile varies over the rounds.
@@ -121,16 +168,29 @@ func rounded(ms float64) float64 { return math.Round(ms*100) / 100 }
 
 // percentile is the nearest rank's: the smallest value that at least a share q of all doesn't exceed.
 func percentile(of []time.Duration, q float64) time.Duration {
-	sorted := slices.Sorted(slices.Values(of))
+	sorted := of
+	if !slices.IsSorted(of) {
+		sorted = slices.Sorted(slices.Values(of))
+	}
 	return sorted[max(int(math.Ceil(q*float64(len(sorted))))-1, 0)]
 }
 
 // publish prints a result and writes it down.
 func (s *setting) publish(name string, samples int, with map[string]string, rates *rates, all ...*series) error {
+	return s.publishWith(name, samples, with, rates, nil, all...)
+}
+
+// publishWith has curves besides those of the series.
+func (s *setting) publishWith(name string, samples int, with map[string]string, rates *rates, curves []curve, all ...*series) error {
 	r := result{Rates: rates.all(), Scenario: name, Time: time.Now().UTC().Truncate(time.Second), Machine: thisMachine(), Setting: with, Rounds: s.rounds, Samples: samples}
 	for _, one := range all {
+		one.sort()
 		r.Figures = append(r.Figures, one.figure())
+		if c := one.curve(); len(c.Points) > 1 {
+			r.Curves = append(r.Curves, c)
+		}
 	}
+	r.Curves = append(r.Curves, curves...)
 	return s.publishAs(&r, r.print)
 }
 
@@ -158,11 +218,17 @@ func (r *result) print() {
 	m := r.Machine
 	fmt.Printf("%s: %d rounds of %d on %d × %s, %s, Linux %s, %s\n", r.Scenario, r.Rounds, r.Samples, m.Cores, m.CPU, m.Memory, m.Kernel, m.Cgroup)
 	for _, one := range r.Rates {
-		fmt.Printf("%-44s %28s\n", one.Name, one.spread)
+		fmt.Printf("%-52s %28s\n", one.Name, one.spread)
 	}
-	fmt.Printf("%-44s %28s %28s\n", "milliseconds: median of rounds (least … most)", "p50", "p99")
+	if len(r.Figures) > 0 {
+		fmt.Printf("%-52s %28s %28s %28s\n", "milliseconds: median of rounds (least … most)", "p50", "p99", "p99.9")
+	}
 	for _, f := range r.Figures {
-		fmt.Printf("%-44s %28s %28s\n", f.Name, f.P50, f.P99)
+		p999 := "–"
+		if f.P999 != nil {
+			p999 = f.P999.String()
+		}
+		fmt.Printf("%-52s %28s %28s %28s\n", f.Name, f.P50, f.P99, p999)
 	}
 }
 
