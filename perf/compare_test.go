@@ -34,7 +34,7 @@ func TestJudge(t *testing.T) {
 			stored["p3"] = created{"other", "n0"}
 			running["other"] = []string{"n0"}
 			delete(running, "u3")
-		}, findings{lost: []string{"p3"}}},
+		}, findings{lost: []string{"p3 (answered as {u3 n0}, is {other n0})"}}},
 		{"a pod on two hosts", func(_ map[string]created, _ map[string]created, running map[string][]string) {
 			running["u3"] = append(running["u3"], "n9")
 		}, findings{twice: []string{"p3"}}},
@@ -46,7 +46,7 @@ func TestJudge(t *testing.T) {
 		}, findings{twice: []string{"?"}}}, // which of the two comes second isn't told
 		{"a pod on another host than was answered", func(answered map[string]created, _ map[string]created, _ map[string][]string) {
 			answered["p3"] = created{"u3", "n9"}
-		}, findings{lost: []string{"p3"}}},
+		}, findings{lost: []string{"p3 (answered as {u3 n9}, is {u3 n0})"}}},
 		{"a pod on another host", func(_ map[string]created, _ map[string]created, running map[string][]string) {
 			running["u3"] = []string{"n9"}
 		}, findings{elsewhere: []string{"p3"}}},
@@ -108,7 +108,7 @@ func TestStoredPods(t *testing.T) {
 			return
 		}
 		for i := range n {
-			raw, err := storedPod(podName(i), fmt.Sprint("u", i), "n1").Marshal()
+			raw, err := etcdPod(podName(i), fmt.Sprint("u", i), "n1").Marshal()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -122,13 +122,13 @@ func TestStoredPods(t *testing.T) {
 	if err != nil || len(got) != n || got[podName(1002)] != (created{"u1002", "n1"}) {
 		t.Fatalf("%d pods, the last %v, %v", len(got), got[podName(1002)], err)
 	}
-	write(storedPodsPrefix+"default/a", storedPod("b", "u", "n1"))
+	write(storedPodsPrefix+"default/a", etcdPod("b", "u", "n1"))
 	if _, err := storedPods(context.Background(), dir); err == nil {
 		t.Error("a pod under another's key was taken")
 	}
 }
 
-func storedPod(name, uid, node string) *corev1.Pod {
+func etcdPod(name, uid, node string) *corev1.Pod {
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, UID: types.UID(uid)}, Spec: corev1.PodSpec{NodeName: node},
 	}
