@@ -22,7 +22,7 @@ const (
 func (l *level) observe(count float64) {
 	l.seen++
 	l.fast += quickest * (count - l.fast)
-	l.alpha = max(slowest, min(quickest, max(l.level, l.fast)/enough), 1/float64(l.seen))
+	l.alpha = max(slowest, min(quickest, max(l.level, l.fast)/enough), 1/float64(l.seen+4))
 	l.plain += l.alpha * (count - l.plain)
 	was := l.level
 	l.level += l.trend
