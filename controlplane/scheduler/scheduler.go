@@ -223,9 +223,11 @@ func (s *Scheduler) DeepenSlot(uid string, depth controlplane.SlotDepth) {
 	s.call(func(c *core) { c.deepen(uid, depth) })
 }
 
-// RemoveSlot gives a slot's room back. If a pod has taken it by now, nothing is done.
-func (s *Scheduler) RemoveSlot(uid string) {
-	s.call(func(c *core) { c.removeSlot(uid) })
+// RemoveSlot gives a slot's room back. It answers false if it isn't a slot any more: a pod has taken it, or
+// it was given up.
+func (s *Scheduler) RemoveSlot(uid string) (removed bool) {
+	s.call(func(c *core) { removed = c.removeSlot(uid) })
+	return removed
 }
 
 // Room answers what is free on nodes that are open, slots' room not counted as free, and what slots hold.

@@ -88,10 +88,13 @@ func (c *core) deepen(uid string, depth controlplane.SlotDepth) {
 }
 
 // removeSlot gives a slot's room back, unless a pod has it by now.
-func (c *core) removeSlot(uid string) {
-	if r := c.pods[uid]; r != nil && r.ahead != nil {
-		c.release(uid)
+func (c *core) removeSlot(uid string) bool {
+	r := c.pods[uid]
+	if r == nil || r.ahead == nil {
+		return false
 	}
+	c.release(uid)
+	return true
 }
 
 // giveUp gives up a slot that its owner didn't ask to remove, and tells.
