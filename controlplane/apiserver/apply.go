@@ -38,7 +38,11 @@ func (s *Server) fieldManager(q *request) (*managedfields.FieldManager, error) {
 		f.bySubject = map[string]*managedfields.FieldManager{}
 	}
 	gv := q.res.gvk.GroupVersion()
-	m, err := managedfields.NewDefaultFieldManager(f.types, s.scheme, s.scheme, s.scheme, q.res.gvk, gv, q.subresource,
+	types := f.types
+	if gv == swellVersion { // not among client-go's: lists are owned as a whole
+		types = managedfields.NewDeducedTypeConverter()
+	}
+	m, err := managedfields.NewDefaultFieldManager(types, s.scheme, s.scheme, s.scheme, q.res.gvk, gv, q.subresource,
 		map[fieldpath.APIVersion]fieldpath.Filter{fieldpath.APIVersion(gv.String()): ownable(q.subresource)})
 	if err != nil {
 		return nil, fmt.Errorf("field manager of %s: %w", subject, err)

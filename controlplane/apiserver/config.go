@@ -48,6 +48,10 @@ type Admission struct {
 	ValidateMeta   func(*corev1.Pod) field.ErrorList
 	ValidateUpdate func(next, old *corev1.Pod) field.ErrorList
 	ValidateResize func(next, old *corev1.Pod) field.ErrorList
+
+	// Of slot policies. Nil: these are not served.
+	DefaultSlotPolicy  func(*v1alpha1.SlotPolicy)
+	ValidateSlotPolicy func(*v1alpha1.SlotPolicy) field.ErrorList
 }
 
 // Streams serve what is not one answer. They get an existing pod and write the whole response.

@@ -129,6 +129,9 @@ func (s *Server) newRegistry() *registry {
 	g.add(s.selfSubjectReview(), s.selfSubjectAccessReview(), s.selfSubjectRulesReview())
 	g.add(s.nodeMetrics(), s.podMetrics())
 	g.add(s.bills(), s.nodeImages())
+	if s.cfg.Admission.ValidateSlotPolicy != nil {
+		g.add(s.slotPolicies())
+	}
 	if s.cfg.IssueJoinToken != nil {
 		g.add(s.joinTokens())
 	}

@@ -8,6 +8,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	metricsv1beta1 "k8s.io/metrics/pkg/apis/metrics/v1beta1"
+
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // newScheme knows the kinds that are served and the envelopes they travel in.
@@ -20,6 +22,7 @@ func newScheme() (*runtime.Scheme, error) {
 			return nil, fmt.Errorf("apiserver scheme: %w", err)
 		}
 	}
+	scheme.AddKnownTypes(swellVersion, &v1alpha1.SlotPolicy{}, &v1alpha1.SlotPolicyList{})
 	// Clients name the options' group as meta.k8s.io where they don't name the object's.
 	metav1.AddToGroupVersion(scheme, metav1.SchemeGroupVersion)
 	return scheme, nil

@@ -33,6 +33,7 @@ func (c *controlPlane) startScheduler(ctx context.Context, pods *loadedPods) (*s
 				c.log.Error("deferred resize not admitted", "pod", uid, "cause", err)
 			}
 		},
+		SlotGivenUp: func(uid, node string) { c.slots.GivenUp(uid, node) }, // only those that it added are
 	})
 	if err != nil {
 		return nil, err

@@ -26,6 +26,7 @@ import (
 	"swell.dev/swell/controlplane/auth"
 	"swell.dev/swell/controlplane/nodes"
 	"swell.dev/swell/controlplane/scheduler"
+	"swell.dev/swell/controlplane/slots"
 	"swell.dev/swell/controlplane/store"
 	"swell.dev/swell/controlplane/streaming"
 	"swell.dev/swell/internal/etcd"
@@ -50,6 +51,7 @@ type controlPlane struct {
 	store    *store.Store
 	sched    *scheduler.Scheduler
 	hub      *nodes.Hub
+	slots    *slots.Controller // nil: prescheduling is off
 	api      *apiserver.Server
 	https    *http.Server
 	grpc     *grpc.Server
@@ -154,7 +156,11 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 	}
 	if c.hub, err = nodes.New(nodes.Config{
 		Store: c.store, Ledger: tolerantLedger{c.ledger, c.log}, Scheduler: c.sched, Pods: pods.index, PodsVersion: c.loadedAt, Redeem: c.tokens.Redeem, Sign: c.ca.SignNode, Log: c.log,
+		SlotReported: c.slotReported,
 	}); err != nil {
+		return err
+	}
+	if c.slots, err = c.newSlots(); err != nil {
 		return err
 	}
 	if c.api, err = c.newAPI(); err != nil {
@@ -162,6 +168,9 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 	}
 	c.run(running, "apiserver", c.api.Run)
 	c.run(running, "nodes", c.hub.Run)
+	if c.slots != nil {
+		c.run(running, "slots", c.slots.Run)
+	}
 	c.run(running, "ledger of capacity", c.followPods)
 	c.run(running, "store", func(ctx context.Context) error {
 		select {
@@ -206,12 +215,19 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		return nil, err
 	}
 	streams := streaming.New(streaming.Config{Open: c.hub.Open})
+	policy := admission.Policy{AllowPrivileged: c.cfg.AllowPrivileged}
+	var ahead apiserver.Slots
+	if c.slots != nil {
+		ahead = c.slots
+	}
 	return apiserver.New(apiserver.Config{
+		Slots:     ahead,
 		Store:     c.store,
 		Scheduler: c.sched,
 		Admission: apiserver.Admission{
-			Default: admission.DefaultPod, ValidateMeta: admission.ValidateMeta, Validate: admission.Policy{AllowPrivileged: c.cfg.AllowPrivileged}.ValidatePod,
+			Default: admission.DefaultPod, ValidateMeta: admission.ValidateMeta, Validate: policy.ValidatePod,
 			ValidateUpdate: admission.ValidatePodUpdate, ValidateResize: admission.ValidateResize,
+			DefaultSlotPolicy: admission.DefaultSlotPolicy, ValidateSlotPolicy: policy.ValidateSlotPolicy,
 		},
 		Streams:        apiserver.Streams{Log: streams.Log, Exec: streams.Exec, PortForward: streams.PortForward},
 		Bills:          c.bills,
@@ -219,7 +235,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		ImportImage:    c.importImage,
 		ListImages:     c.listImages,
 		IssueJoinToken: c.issueJoinToken,
-		Metrics:        newMetrics(c.store),
+		Metrics:        newMetrics(c.store, c.slots),
 		Authenticate:   users.Authenticate,
 		Authorize:      auth.Authorize,
 		Version:        c.version,

@@ -32,6 +32,7 @@ type controlPlaneConfig struct {
 	EtcdKey         string
 	TokenFile       string
 	PriceFile       string
+	Prescheduling   preschedulingConfig
 }
 
 func (c *controlPlaneConfig) flags(f *pflag.FlagSet, nodeListen string) {
@@ -44,10 +45,14 @@ func (c *controlPlaneConfig) flags(f *pflag.FlagSet, nodeListen string) {
 	f.StringVar(&c.EtcdKey, "etcd-key", "", "file with the key of that certificate")
 	f.StringVar(&c.TokenFile, "token-file", "", `bearer tokens, a line each: token,user,uid,"group1,group2" (default DATA-DIR/tokens.csv)`)
 	f.BoolVar(&c.AllowPrivileged, "allow-privileged", false, "let users run containers with rights over their host: privileged ones, and capabilities such as SYS_ADMIN")
+	c.Prescheduling.flags(f)
 	f.StringVar(&c.PriceFile, "price-file", "", "prices to bill by (default: the list that Swell ships)")
 }
 
 func (c *controlPlaneConfig) validate() error {
+	if err := c.Prescheduling.validate(); err != nil {
+		return err
+	}
 	for _, a := range []struct{ flag, value string }{{"--listen", c.Listen}, {"--node-listen", c.NodeListen}} {
 		if _, _, err := net.SplitHostPort(a.value); err != nil {
 			return fmt.Errorf("%s: %q is not host:port: %w", a.flag, a.value, err)

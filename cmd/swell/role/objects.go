@@ -7,6 +7,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	corev1 "k8s.io/api/core/v1"
 
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
 	"swell.dev/swell/controlplane/store"
 )
@@ -35,6 +36,8 @@ func newObject(resource string) controlplane.Object {
 		return &corev1.Secret{}
 	case "events":
 		return &corev1.Event{}
+	case "slotpolicies":
+		return &v1alpha1.SlotPolicy{}
 	}
 	return nil
 }
@@ -60,6 +63,10 @@ func durable(o controlplane.Object) controlplane.Object {
 	case *corev1.Node:
 		out := *o
 		out.Status = corev1.NodeStatus{}
+		return &out
+	case *v1alpha1.SlotPolicy:
+		out := *o
+		out.Status = v1alpha1.SlotPolicyStatus{}
 		return &out
 	}
 	return o
