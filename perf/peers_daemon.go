@@ -52,8 +52,8 @@ func startDaemon(name, program, dir string, args ...string) (*daemon, error) {
 func (d *daemon) pid() int { return d.cmd.Process.Pid }
 
 // await asks an address until it answers 200.
-func (d *daemon) await(ctx context.Context, client *http.Client, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+func (d *daemon) await(running context.Context, client *http.Client, address string, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(running, within)
 	defer cancel()
 	var last error
 	for {
@@ -65,6 +65,9 @@ func (d *daemon) await(ctx context.Context, client *http.Client, address string)
 		case <-d.done:
 			return fmt.Errorf("%s ended before it was ready: %v\n%s", d.name, d.err, d.tail())
 		case <-ctx.Done():
+			if running.Err() != nil {
+				return context.Cause(running) // nothing is wrong with it
+			}
 			return fmt.Errorf("%s isn't ready: %w: %w\n%s", d.name, ctx.Err(), last, d.tail())
 		}
 	}

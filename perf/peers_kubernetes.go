@@ -95,7 +95,7 @@ func (k *kube) start(ctx context.Context, name string, client *http.Client, read
 		return err
 	}
 	k.daemons = append(k.daemons, d)
-	return d.await(ctx, client, ready)
+	return d.await(ctx, client, ready, readyWithin)
 }
 
 func (k *kube) pki() string { return filepath.Join(k.cfg.dir, "pki") }

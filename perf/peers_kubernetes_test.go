@@ -224,7 +224,7 @@ func TestDaemonThatEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = d.await(t.Context(), http.DefaultClient, "http://127.0.0.1:1/")
+	err = d.await(t.Context(), http.DefaultClient, "http://127.0.0.1:1/", time.Minute)
 	if err == nil || !strings.HasPrefix(err.Error(), "x ended before it was ready: exit status 3") || !strings.HasSuffix(err.Error(), "a flag is wrong") {
 		t.Errorf("%v", err)
 	}
@@ -247,14 +247,17 @@ func TestDaemon(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	if err := d.await(t.Context(), server.Client(), server.URL); err != nil || asked != 3 {
+	if err := d.await(t.Context(), server.Client(), server.URL, time.Minute); err != nil || asked != 3 {
 		t.Errorf("%v after %d", err, asked)
 	}
 	asked = -1000
-	ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
-	defer cancel()
-	if err := d.await(ctx, server.Client(), server.URL); err == nil || !strings.HasPrefix(err.Error(), "x isn't ready: context deadline exceeded") {
+	if err := d.await(t.Context(), server.Client(), server.URL, 150*time.Millisecond); err == nil || !strings.HasPrefix(err.Error(), "x isn't ready: context deadline exceeded") {
 		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := d.await(ctx, server.Client(), server.URL, time.Minute); err == nil || err.Error() != "context canceled" {
+		t.Errorf("when nobody waits any more: %v", err)
 	}
 	d.stop()
 	d.stop()

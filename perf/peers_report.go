@@ -51,6 +51,7 @@ func (c *column) add(r *peerRound) {
 	c.rates.add(figureRunning, perSecond(len(r.running), r.allRunning))
 	c.rates.add(figureCPU, perPod(r.serverCPU))
 	c.rates.add("load, watch and stand-ins, CPU µs per pod", perPod(r.loadCPU))
+	c.rates.add("cores used, of servers and load", perSecond((r.serverCPU+r.loadCPU).Seconds(), r.allRunning))
 	c.rates.add("servers, peak RSS in MiB", float64(r.serverRSS)/(1<<20))
 	c.rates.add("etcd's transactions per pod", r.proposals/float64(c.pods))
 	c.rates.add("etcd's fsyncs per pod", r.fsyncs/float64(c.pods))
@@ -64,7 +65,7 @@ func (c *column) add(r *peerRound) {
 	}
 }
 
-func perSecond(n int, in time.Duration) float64 {
+func perSecond[N int | float64](n N, in time.Duration) float64 {
 	if in <= 0 {
 		return 0
 	}

@@ -48,6 +48,7 @@ Medians of the rounds (least … most).
 		"pods/s bound to a node | 2.00 (2.00 … 2.00) | 40.0 (40.0 … 40.0) | 80.0 (80.0 … 80.0)",
 		"pods/s to Running | 0.75 (0.75 … 0.75) | 20.0 (13.3 … 40.0) | 40.0 (26.7 … 80.0)",
 		"servers, CPU µs per pod | 20000 (20000 … 20000) | 500 (500 … 500) | 250 (250 … 250)",
+		"cores used, of servers and load | 0.02 (0.02 … 0.02) | 0.02 (0.01 … 0.03) | 0.02 (0.01 … 0.03)",
 		"etcd's transactions per pod | 3.50 (3.50 … 3.50) | 0 (0 … 0) | 0 (0 … 0)",
 		"etcd's fsyncs per pod | 0.50 (0.50 … 0.50) | 0 (0 … 0) | 0 (0 … 0)",
 		"lost or placed twice | 1.00 (1.00 … 1.00) | 0 (0 … 0) | 0 (0 … 0)",
@@ -65,7 +66,7 @@ Medians of the rounds (least … most).
 	for _, one := range rates {
 		names[one.Name] = one.spread
 	}
-	if len(names) != 2+3*10 || names["Swell, more pods: pods/s to 201"].Median != 80 || names[ratioRunning] != (spread{Median: 26.67, Min: 17.78, Max: 53.33}) {
+	if len(names) != 2+3*11 || names["Swell, more pods: pods/s to 201"].Median != 80 || names[ratioRunning] != (spread{Median: 26.67, Min: 17.78, Max: 53.33}) {
 		t.Errorf("%+v", names)
 	}
 	if len(figures) != 9 || figures[0].Name != "Kubernetes: POST → 201" || figures[0].P99.Median != 40 {
