@@ -13,6 +13,7 @@ import (
 // UID without a Slot is the pod that takes it.
 type Assignment struct {
 	Pod        *corev1.Pod
+	Encoded    []byte                       `json:",omitempty"` // Pod in protobuf, or nil
 	ConfigMaps map[string]*corev1.ConfigMap // by name
 	Secrets    map[string]*corev1.Secret    // by name; image pull secrets included
 	Slot       SlotDepth                    `json:",omitempty"`

@@ -11,19 +11,19 @@ import (
 // checkpoint is what a machine knows that neither the assignment nor the runtime tells. It is written
 // behind the actions, so it may lag by some; the runtime's word counts where they differ.
 type checkpoint struct {
-	StartTime   time.Time                              `json:"startTime"`
-	BootID      string                                 `json:"bootID"`
-	PodIP       string                                 `json:"podIP,omitempty"`
-	NetNS       string                                 `json:"netns,omitempty"`
-	Removed     bool                                   `json:"removed,omitempty"`
-	Metered     bool                                   `json:"metered,omitempty"`
-	TornDown    bool                                   `json:"tornDown,omitempty"`
-	Initialized bool                                   `json:"initialized,omitempty"`
-	Stop        *podStop                               `json:"stop,omitempty"`
-	Outcome     *outcome                               `json:"outcome,omitempty"`
-	Actuated    map[string]corev1.ResourceRequirements `json:"actuated,omitempty"`
-	Conditions  []corev1.PodCondition                  `json:"conditions,omitempty"`
-	Containers  map[string]containerCheckpoint         `json:"containers"`
+	StartTime   time.Time                      `json:"startTime"`
+	BootID      string                         `json:"bootID"`
+	PodIP       string                         `json:"podIP,omitempty"`
+	NetNS       string                         `json:"netns,omitempty"`
+	Removed     bool                           `json:"removed,omitempty"`
+	Metered     bool                           `json:"metered,omitempty"`
+	TornDown    bool                           `json:"tornDown,omitempty"`
+	Initialized bool                           `json:"initialized,omitempty"`
+	Stop        *podStop                       `json:"stop,omitempty"`
+	Outcome     *outcome                       `json:"outcome,omitempty"`
+	Actuated    actuatedSizes                  `json:"actuated,omitempty"`
+	Conditions  podConditions                  `json:"conditions,omitempty"`
+	Containers  map[string]containerCheckpoint `json:"containers"`
 }
 
 type containerCheckpoint struct {

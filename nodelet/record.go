@@ -26,15 +26,16 @@ import (
 //	kind, 1 byte | length of the UID, uvarint | UID | length of the rest, uvarint | the rest
 //
 // Of several entries of a kind a pod's latest counts. A pod exists for this node from the moment that its
-// assignment is there until its removal is. What the entries of pods that are gone take up is given back
-// when the log has grown fourfold.
+// assignment is there until its removal is. What entries that no longer count take up is given back when they
+// are three quarters of the log.
 type records struct {
 	dir string // of the pods' folders
 
 	writer    sync.Mutex // held by who writes, for all who wait; taken before mu
 	file      *framelog.File
-	compactAt int64
+	compactAt int64              // the size below which the log isn't worth writing anew
 	places    map[string]*places // of what the file holds
+	live      int64              // bytes of what counts
 	body, out []byte
 
 	mu    sync.Mutex // guards queue
@@ -44,14 +45,14 @@ type records struct {
 type recordKind byte
 
 const (
-	recordAssignment recordKind = iota // protobuf of the pod, with its length before; JSON of the rest
+	recordAssignment recordKind = iota // protobuf of the pod, with its length before; JSON of the rest, if there is any
 	recordCheckpoint                   // JSON
 	recordRemoval                      // nothing
 )
 
 const recordsFormat = "swell pods 1\n"
 
-// recordsCompactAt is the size from which a log is written anew if it has grown fourfold since the last time.
+// recordsCompactAt is the size from which a log may be written anew.
 const recordsCompactAt = 1 << 20
 
 // place is where an entry's rest stands in the file.
@@ -131,15 +132,19 @@ func (r *records) append(waiting []*write) error {
 
 // place notes where an entry's rest stands.
 func (r *records) place(e entry, at int64) {
+	p := r.places[e.uid]
 	if e.kind == recordRemoval {
-		delete(r.places, e.uid)
+		if p != nil {
+			r.live -= int64(p[recordAssignment].size + p[recordCheckpoint].size)
+			delete(r.places, e.uid)
+		}
 		return
 	}
-	p := r.places[e.uid]
 	if p == nil {
 		p = &places{}
 		r.places[e.uid] = p
 	}
+	r.live += int64(len(e.rest) - p[e.kind].size)
 	p[e.kind] = place{at, len(e.rest)}
 }
 
@@ -174,23 +179,23 @@ func cutBytes(b []byte) (value, rest []byte, ok bool) {
 	return b[:n], b[n:], true
 }
 
-// compact writes the log anew when it has grown a lot. If that can't be done, it serves as it is, and it is
+// compact writes the log anew when little of it counts. If that can't be done, it serves as it is, and it is
 // tried again when it has doubled.
 func (r *records) compact() {
-	if r.file.Size() < r.compactAt {
+	if size := r.file.Size(); size < r.compactAt || size < 4*r.live {
 		return
 	}
+	r.compactAt = recordsCompactAt
 	if err := r.rewrite(); err != nil {
 		r.compactAt = 2 * r.file.Size()
-		return
 	}
-	r.compactAt = max(recordsCompactAt, 4*r.file.Size())
 }
 
 // rewrite replaces the log by what counts of it.
 func (r *records) rewrite() error {
 	out := []byte(recordsFormat)
 	moved := make(map[string]*places, len(r.places))
+	live := int64(0)
 	for _, uid := range slices.Sorted(maps.Keys(r.places)) {
 		var body []byte
 		to := &places{}
@@ -203,6 +208,7 @@ func (r *records) rewrite() error {
 				return err
 			}
 			body = appendEntry(body, &entry{recordKind(kind), uid, rest})
+			live += int64(p.size)
 			to[kind] = place{int64(len(out) + framelog.HeaderSize + len(body) - p.size), p.size}
 		}
 		if len(body) == 0 {
@@ -217,7 +223,7 @@ func (r *records) rewrite() error {
 	if err := r.file.Replace(out); err != nil {
 		return err
 	}
-	r.places = moved
+	r.places, r.live = moved, live
 	return nil
 }
 
@@ -246,13 +252,19 @@ func (r *records) close() error {
 
 // encodeAssignment is the rest of a recordAssignment.
 func encodeAssignment(a Assignment) ([]byte, error) {
-	size := a.Pod.Size()
-	out := binary.AppendUvarint(make([]byte, 0, size+100), uint64(size))
-	out = out[:len(out)+size]
-	if _, err := a.Pod.MarshalToSizedBuffer(out[len(out)-size:]); err != nil {
-		return nil, err
+	pod := a.Encoded
+	if pod == nil {
+		var err error
+		if pod, err = a.Pod.Marshal(); err != nil {
+			return nil, err
+		}
 	}
-	a.Pod = nil
+	out := binary.AppendUvarint(make([]byte, 0, len(pod)+binary.MaxVarintLen32), uint64(len(pod)))
+	out = append(out, pod...)
+	if len(a.ConfigMaps) == 0 && len(a.Secrets) == 0 && a.Slot == NoSlot {
+		return out, nil
+	}
+	a.Pod, a.Encoded = nil, nil
 	rest, err := json.Marshal(a)
 	return append(out, rest...), err
 }
@@ -262,8 +274,10 @@ func decodeAssignment(raw []byte) (a Assignment, err error) {
 	if !ok {
 		return a, errDamaged
 	}
-	if err := json.Unmarshal(rest, &a); err != nil {
-		return a, fmt.Errorf("%w: %w", errDamaged, err)
+	if len(rest) > 0 {
+		if err := json.Unmarshal(rest, &a); err != nil {
+			return a, fmt.Errorf("%w: %w", errDamaged, err)
+		}
 	}
 	a.Pod = new(corev1.Pod)
 	if err := a.Pod.Unmarshal(pod); err != nil {

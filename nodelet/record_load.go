@@ -66,6 +66,7 @@ func (r *records) read(data []byte, log *slog.Logger) (damaged bool, err error) 
 	for errors.As(err, &corrupt) {
 		log.Error("record of pods damaged; pods of before wait to be assigned again", "error", err)
 		clear(r.places)
+		r.live = 0
 		if corrupt.Next == 0 {
 			break
 		}

@@ -286,7 +286,10 @@ func (w *worker) runsAs(list []ContainerState) bool {
 
 // saveAssignment puts down the assignment where what it asks for changed; the control plane's echo of
 // our own status isn't worth a write.
-func (w *worker) saveAssignment() { w.putAssignment(w.machine.a) }
+func (w *worker) saveAssignment() {
+	w.putAssignment(w.machine.a)
+	w.machine.a.Encoded = nil // the record has it
+}
 
 func (w *worker) putAssignment(a Assignment) {
 	if a.Slot == SlotCapacity {

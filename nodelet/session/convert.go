@@ -13,6 +13,7 @@ import (
 func assignment(in *nodev1.Assignment) (nodelet.Assignment, error) {
 	a := nodelet.Assignment{
 		Pod:        &corev1.Pod{},
+		Encoded:    in.Pod,
 		ConfigMaps: make(map[string]*corev1.ConfigMap, len(in.ConfigMaps)),
 		Secrets:    make(map[string]*corev1.Secret, len(in.Secrets)),
 	}
