@@ -40,6 +40,15 @@ func New(h *cgroups.Hierarchy, parent string) (*Tree, error) {
 	return t, t.parent.Create()
 }
 
+// Open answers the tree below a parent on this host.
+func Open(parent string) (*Tree, error) {
+	h, err := cgroups.Detect()
+	if err != nil {
+		return nil, err
+	}
+	return New(h, parent)
+}
+
 func (t *Tree) pod(uid string) *cgroups.Group { return t.parent.Child(podPrefix + uid) }
 
 // ContainerPath implements nodelet.Cgroups.
