@@ -3,7 +3,7 @@
 //
 // The core (core.go and the files around it) is a plain data structure: no goroutines, no clock, no
 // randomness. What it decides on its own, because room became free, comes out as values. The same calls
-// give the same decisions. Scheduler is one goroutine around it; its callbacks run outside of that.
+// give the same decisions. Scheduler lets one call at a time into it; its callbacks run outside of that.
 //
 // # Placement
 //

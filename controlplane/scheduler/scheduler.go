@@ -38,24 +38,19 @@ const (
 	lookedAtOnce = 100_000
 )
 
-// Scheduler is the goroutine that owns the core.
+// Scheduler lets one call at a time into the core. A call takes microseconds, so those that come together wait
+// for one another on a mutex: handing them to a goroutine would cost each as much as what it asks for.
 type Scheduler struct {
-	requests chan request
-	outbox   *outbox
-	cfg      Config
-	stop     chan struct{}
-	stopOnce sync.Once
-	done     chan struct{}          // closed when the goroutine has ended
-	timers   map[string]*time.Timer // of pods that their node's taints give some time; the goroutine's own
-}
+	outbox *outbox
+	cfg    Config
+	stop   chan struct{} // closed by Close
+	wg     sync.WaitGroup
 
-type request struct {
-	run  func(*core)
-	done chan struct{}
+	mu     sync.Mutex // guards what follows
+	core   *core
+	closed bool
+	timers map[string]*time.Timer // of pods that their node's taints give some time
 }
-
-// maxRequests is how many calls wait; the next ones wait for a place.
-const maxRequests = 1024
 
 // New starts a scheduler. The caller closes it.
 func New(cfg Config) (*Scheduler, error) {
@@ -68,15 +63,11 @@ func New(cfg Config) (*Scheduler, error) {
 	if cfg.TellEvery <= 0 {
 		cfg.TellEvery = time.Second
 	}
-	s := &Scheduler{
-		cfg:      cfg,
-		timers:   map[string]*time.Timer{},
-		requests: make(chan request, maxRequests),
-		stop:     make(chan struct{}),
-		done:     make(chan struct{}),
-	}
+	s := &Scheduler{cfg: cfg, core: newCore(), timers: map[string]*time.Timer{}, stop: make(chan struct{})}
 	s.outbox = newOutbox(cfg.Workers, s.deliver)
-	go s.run()
+	if cfg.Waits != nil {
+		s.wg.Go(s.tell)
+	}
 	return s, nil
 }
 
@@ -107,45 +98,32 @@ func (s *Scheduler) deliver(d decision) {
 	}
 }
 
-func (s *Scheduler) run() {
-	defer close(s.done)
-	var tell <-chan time.Time
-	if s.cfg.Waits != nil {
-		ticker := time.NewTicker(s.cfg.TellEvery)
-		defer ticker.Stop()
-		tell = ticker.C
-	}
-	c := newCore()
+// tell tells from time to time why pods wait.
+func (s *Scheduler) tell() {
+	ticker := time.NewTicker(s.cfg.TellEvery)
+	defer ticker.Stop()
 	for {
 		select {
-		case r := <-s.requests:
-			r.run(c)
-			s.send(c)
-			close(r.done)
-		case <-tell:
-			c.tell(toldAtOnce, lookedAtOnce)
-			s.send(c)
+		case <-ticker.C:
+			s.call(func(c *core) { c.tell(toldAtOnce, lookedAtOnce) })
 		case <-s.stop:
-			for _, t := range s.timers {
-				t.Stop()
-			}
 			return
 		}
 	}
 }
 
-func (s *Scheduler) send(c *core) {
-	for _, d := range c.take() {
+func (s *Scheduler) sendLocked() {
+	for _, d := range s.core.take() {
 		if d.kind == expelled {
-			s.expelLater(d)
+			s.expelLaterLocked(d)
 		} else {
 			s.outbox.add(d)
 		}
 	}
 }
 
-// expelLater keeps the time that a pod has left on its node.
-func (s *Scheduler) expelLater(d decision) {
+// expelLaterLocked keeps the time that a pod has left on its node.
+func (s *Scheduler) expelLaterLocked(d decision) {
 	if t := s.timers[d.uid]; t != nil {
 		t.Stop()
 	}
@@ -160,36 +138,47 @@ func (s *Scheduler) expelLater(d decision) {
 // Close ends the scheduler and waits for the calls under way. Decisions that nobody was told yet are
 // dropped: the next scheduler, restored from what is stored, makes them again. It is idempotent.
 func (s *Scheduler) Close() error {
-	s.stopOnce.Do(func() { close(s.stop) })
-	<-s.done
+	s.mu.Lock()
+	if !s.closed {
+		s.closed = true
+		close(s.stop)
+		for _, t := range s.timers {
+			t.Stop()
+		}
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
 	s.outbox.close()
 	return nil
 }
 
 var errClosed = fmt.Errorf("the scheduler is closed: %w", controlplane.ErrUnavailable)
 
-// do runs f on the core. The context bounds the wait for a place; once queued, it will have run when do
-// returns nil.
+// do runs f on the core, unless the context has ended.
 func (s *Scheduler) do(ctx context.Context, f func(*core)) error {
-	r := request{run: f, done: make(chan struct{})}
-	select {
-	case <-s.stop:
-		return errClosed
-	default:
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
-	select {
-	case s.requests <- r:
-	case <-ctx.Done():
-		return fmt.Errorf("%d calls wait for the scheduler: %w: %w", maxRequests, controlplane.ErrOverloaded, context.Cause(ctx))
-	case <-s.stop:
-		return errClosed
+	s.mu.Lock()
+	whole := false
+	defer func() {
+		if whole {
+			s.mu.Unlock()
+			return
+		}
+		// A ledger that may be half changed must not go on, whoever would contain the panic.
+		p := recover()
+		go panic(p)
+		select {}
+	}()
+	err := errClosed
+	if !s.closed {
+		f(s.core)
+		s.sendLocked()
+		err = nil
 	}
-	select {
-	case <-r.done:
-		return nil
-	case <-s.done:
-		return errClosed
-	}
+	whole = true
+	return err
 }
 
 // Place reserves room for a pod and answers its node; for one that has a node already, that node. A pod of a
