@@ -70,6 +70,8 @@ type Items interface {
 	Len() int
 	Key(i int) Key
 	Object(i int) Object
+	// Protobuf answers the object in Kubernetes' protobuf, which it must have.
+	Protobuf(i int) ([]byte, error)
 	Slice(from, to int) Items
 }
 
@@ -89,5 +91,16 @@ func (s itemSlice) Key(i int) Key {
 }
 
 func (s itemSlice) Object(i int) Object { return s.objects[i] }
+
+func (s itemSlice) Protobuf(i int) ([]byte, error) { return Protobuf(s.objects[i]) }
+
+// Protobuf answers an object in Kubernetes' protobuf.
+func Protobuf(o Object) ([]byte, error) {
+	m, ok := o.(interface{ Marshal() ([]byte, error) })
+	if !ok {
+		return nil, fmt.Errorf("%T has no protobuf", o)
+	}
+	return m.Marshal()
+}
 
 func (s itemSlice) Slice(from, to int) Items { return itemSlice{s.resource, s.objects[from:to]} }

@@ -33,7 +33,7 @@ func (s *Server) serveComputed(objects func(q *request) ([]controlplane.Object, 
 		if err != nil {
 			return err
 		}
-		return q.respondList(s, items, metav1.ListMeta{})
+		return q.respondList(s, controlplane.ItemsOf(q.resource, items), metav1.ListMeta{})
 	}
 }
 

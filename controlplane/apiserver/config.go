@@ -20,7 +20,9 @@ import (
 type Store interface {
 	Get(controlplane.Key) (controlplane.Object, bool)
 	// List answers what there is, sorted by namespace and name, and the version that this is the state of.
-	List(resource, namespace string) (items []controlplane.Object, version uint64)
+	List(resource, namespace string) (objects []controlplane.Object, version uint64)
+	// Items is List for many.
+	Items(resource, namespace string) (items controlplane.Items, version uint64)
 	// Commit is durable when it returns. For a deletion it answers the last state.
 	Commit(context.Context, controlplane.Mutation) (controlplane.Object, error)
 	// Watch answers the events with a version above after.

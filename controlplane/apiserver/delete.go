@@ -106,8 +106,9 @@ func (s *Server) deleteMany(q *request) error {
 	if err != nil {
 		return err
 	}
-	deleted := make([]controlplane.Object, 0, len(items))
-	for _, o := range items {
+	deleted := make([]controlplane.Object, 0, items.Len())
+	for i := range items.Len() {
+		o := items.Object(i)
 		uid := o.GetUID()
 		each := d
 		each.uid = &uid // not what took its name meanwhile
@@ -120,7 +121,7 @@ func (s *Server) deleteMany(q *request) error {
 		}
 		deleted = append(deleted, obj)
 	}
-	return q.respondList(s, deleted, metav1.ListMeta{ResourceVersion: lm.ResourceVersion})
+	return q.respondList(s, controlplane.ItemsOf(q.resource, deleted), metav1.ListMeta{ResourceVersion: lm.ResourceVersion})
 }
 
 // remove deletes an object, or marks it where something has to happen first.

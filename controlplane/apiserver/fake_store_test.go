@@ -42,6 +42,11 @@ func (m *memoryStore) Get(k controlplane.Key) (controlplane.Object, bool) {
 	return o, ok
 }
 
+func (m *memoryStore) Items(resource, namespace string) (controlplane.Items, uint64) {
+	objects, version := m.List(resource, namespace)
+	return controlplane.ItemsOf(resource, objects), version
+}
+
 func (m *memoryStore) List(resource, namespace string) ([]controlplane.Object, uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

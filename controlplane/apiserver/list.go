@@ -52,7 +52,7 @@ func (s *Server) list(q *request) error {
 }
 
 // page answers the part of a consistent state that opts ask for.
-func (s *Server) page(res *resource, namespace string, opts *internalversion.ListOptions) ([]controlplane.Object, metav1.ListMeta, error) {
+func (s *Server) page(res *resource, namespace string, opts *internalversion.ListOptions) (controlplane.Items, metav1.ListMeta, error) {
 	var lm metav1.ListMeta
 	sel, err := res.selector(opts)
 	if err != nil {
@@ -69,33 +69,46 @@ func (s *Server) page(res *resource, namespace string, opts *internalversion.Lis
 		if err != nil {
 			return nil, lm, err
 		}
-		items = items[search(items, after):]
+		items = items.Slice(search(items, after), items.Len())
 	}
-	out := items
-	if !sel.everything() || opts.Limit > 0 {
-		out = make([]controlplane.Object, 0, min(len(items), 64))
-		for i, o := range items {
-			if !sel.matches(o) {
-				continue
-			}
-			if opts.Limit > 0 && int64(len(out)) == opts.Limit {
-				last := out[len(out)-1]
-				lm.Continue = continuation{Version: version, Namespace: last.GetNamespace(), Name: last.GetName()}.String()
-				s.snapshots.put(snapshotKey{resource: res.plural, namespace: namespace, version: version}, whole)
-				if sel.everything() {
-					rest := int64(len(items) - i)
-					lm.RemainingItemCount = &rest
-				}
-				break
-			}
-			out = append(out, o)
+	out, more := sel.first(res.plural, items, opts.Limit)
+	if more > 0 {
+		last := out.Key(out.Len() - 1)
+		lm.Continue = continuation{Version: version, Namespace: last.Namespace, Name: last.Name}.String()
+		s.snapshots.put(snapshotKey{resource: res.plural, namespace: namespace, version: version}, whole)
+		if sel.everything() {
+			lm.RemainingItemCount = &more
 		}
 	}
 	return out, lm, nil
 }
 
+// first answers the first items that match, at most limit (0: all), and whether there are more, if all match
+// how many.
+func (s selector) first(resource string, items controlplane.Items, limit int64) (out controlplane.Items, more int64) {
+	n := int64(items.Len())
+	if s.everything() {
+		if limit > 0 && n > limit {
+			return items.Slice(0, int(limit)), n - limit
+		}
+		return items, 0
+	}
+	var matching []controlplane.Object
+	for i := range items.Len() {
+		o := items.Object(i)
+		if !s.matches(o) {
+			continue
+		}
+		if limit > 0 && int64(len(matching)) == limit {
+			return controlplane.ItemsOf(resource, matching), 1
+		}
+		matching = append(matching, o)
+	}
+	return controlplane.ItemsOf(resource, matching), 0
+}
+
 // state answers the objects at the version that opts ask for: now, or that of a snapshot.
-func (s *Server) state(res *resource, namespace string, opts *internalversion.ListOptions) ([]controlplane.Object, uint64, error) {
+func (s *Server) state(res *resource, namespace string, opts *internalversion.ListOptions) (controlplane.Items, uint64, error) {
 	exact := uint64(0)
 	switch {
 	case opts.Continue != "":
@@ -120,13 +133,13 @@ func (s *Server) state(res *resource, namespace string, opts *internalversion.Li
 		}
 	}
 	if exact == 0 {
-		items, version := s.cfg.Store.List(res.plural, namespace)
+		items, version := s.cfg.Store.Items(res.plural, namespace)
 		return items, version, nil
 	}
 	if items, ok := s.snapshots.get(snapshotKey{resource: res.plural, namespace: namespace, version: exact}); ok {
 		return items, exact, nil
 	}
-	if items, version := s.cfg.Store.List(res.plural, namespace); version == exact {
+	if items, version := s.cfg.Store.Items(res.plural, namespace); version == exact {
 		return items, version, nil
 	}
 	if opts.Continue != "" {

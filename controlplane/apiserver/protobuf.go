@@ -28,18 +28,11 @@ const protobufPrefix = "k8s\x00"
 // encodeProtobuf answers obj in its envelope, in one buffer that is made once: an encoder of apimachinery's
 // would copy the object to set its kind, and its bytes twice.
 func encodeProtobuf(obj sized, gvk schema.GroupVersionKind) ([]byte, error) {
-	apiVersion, kind := gvk.GroupVersion().String(), gvk.Kind
-	meta := fieldSize(typeMetaAPIVersion, len(apiVersion)) + fieldSize(typeMetaKind, len(kind))
 	size := obj.Size()
-	out := make([]byte, len(protobufPrefix)+fieldSize(unknownTypeMeta, meta)+fieldSize(unknownRaw, size))
-	b := append(out[:0], protobufPrefix...)
-	b = appendHeader(b, unknownTypeMeta, meta)
-	b = appendHeader(b, typeMetaAPIVersion, len(apiVersion))
-	b = append(b, apiVersion...)
-	b = appendHeader(b, typeMetaKind, len(kind))
-	b = append(b, kind...)
-	b = appendHeader(b, unknownRaw, size)
-	n, err := obj.MarshalToSizedBuffer(out[len(b):])
+	out := protobufHead(gvk, size, size)
+	head := len(out)
+	out = out[:head+size]
+	n, err := obj.MarshalToSizedBuffer(out[head:])
 	if err != nil {
 		return nil, fmt.Errorf("%s as %s: %w", gvk.Kind, mediaProtobuf, err)
 	}
@@ -47,6 +40,20 @@ func encodeProtobuf(obj sized, gvk schema.GroupVersionKind) ([]byte, error) {
 		return nil, fmt.Errorf("%s as %s: %d bytes were announced, %d came", gvk.Kind, mediaProtobuf, size, n)
 	}
 	return out, nil
+}
+
+// protobufHead is what stands before a body of that size, with room for more.
+func protobufHead(gvk schema.GroupVersionKind, size, room int) []byte {
+	apiVersion, kind := gvk.GroupVersion().String(), gvk.Kind
+	meta := fieldSize(typeMetaAPIVersion, len(apiVersion)) + fieldSize(typeMetaKind, len(kind))
+	b := make([]byte, 0, len(protobufPrefix)+fieldSize(unknownTypeMeta, meta)+protowire.SizeTag(unknownRaw)+protowire.SizeVarint(uint64(size))+room)
+	b = append(b, protobufPrefix...)
+	b = appendHeader(b, unknownTypeMeta, meta)
+	b = appendHeader(b, typeMetaAPIVersion, len(apiVersion))
+	b = append(b, apiVersion...)
+	b = appendHeader(b, typeMetaKind, len(kind))
+	b = append(b, kind...)
+	return appendHeader(b, unknownRaw, size)
 }
 
 // fieldSize is that of a length-delimited field.

@@ -278,10 +278,10 @@ func (s *Server) deferredPod(uid string) (controlplane.Key, bool) {
 	if ok {
 		return key, true
 	}
-	pods, _ := s.cfg.Store.List("pods", "")
-	for _, o := range pods {
-		if string(o.GetUID()) == uid {
-			return keyOf(o.(*corev1.Pod)), true
+	pods, _ := s.cfg.Store.Items("pods", "")
+	for i := range pods.Len() {
+		if string(pods.Object(i).GetUID()) == uid {
+			return pods.Key(i), true
 		}
 	}
 	return controlplane.Key{}, false

@@ -53,7 +53,7 @@ func (s *Server) followNamespaces(ctx context.Context) error {
 		return err
 	}
 	defer pods.Stop()
-	_, version := s.cfg.Store.List("namespaces", "")
+	version := s.cfg.Store.Version()
 	changes, err := s.cfg.Store.Watch("namespaces", "", version)
 	if err != nil {
 		return err
@@ -132,8 +132,9 @@ func (s *Server) emptyNamespace(ctx context.Context, name string) (left int, err
 			if !res.namespaced || res.rules == nil || res.rules.prepare == nil {
 				continue
 			}
-			items, _ := s.cfg.Store.List(res.plural, name)
-			for _, o := range items {
+			items, _ := s.cfg.Store.Items(res.plural, name)
+			for i := range items.Len() {
+				o := items.Object(i)
 				if o.GetDeletionTimestamp() != nil {
 					left++
 					continue

@@ -12,8 +12,9 @@ import (
 // Bounds of the states that are kept for lists in pages. Kubernetes keeps them for about five minutes too,
 // until etcd compacts.
 const (
-	snapshotsKept = 32
-	snapshotLife  = 5 * time.Minute
+	snapshotsKept  = 32
+	snapshotsItems = 4 << 20 // in all of them together
+	snapshotLife   = 5 * time.Minute
 )
 
 type snapshotKey struct {
@@ -23,7 +24,7 @@ type snapshotKey struct {
 
 type snapshot struct {
 	key   snapshotKey
-	items []controlplane.Object
+	items controlplane.Items
 	until time.Time
 }
 
@@ -36,7 +37,7 @@ type snapshots struct {
 
 func newSnapshots() *snapshots { return &snapshots{} }
 
-func (s *snapshots) put(key snapshotKey, items []controlplane.Object) {
+func (s *snapshots) put(key snapshotKey, items controlplane.Items) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expireLocked()
@@ -45,13 +46,18 @@ func (s *snapshots) put(key snapshotKey, items []controlplane.Object) {
 			return
 		}
 	}
-	if len(s.kept) == snapshotsKept {
-		s.kept = s.kept[1:]
+	room := snapshotsItems - items.Len()
+	for i := len(s.kept) - 1; i >= 0; i-- {
+		room -= s.kept[i].items.Len()
+		if room < 0 || len(s.kept)-i == snapshotsKept {
+			s.kept = append([]snapshot(nil), s.kept[i+1:]...)
+			break
+		}
 	}
 	s.kept = append(s.kept, snapshot{key: key, items: items, until: time.Now().Add(snapshotLife)})
 }
 
-func (s *snapshots) get(key snapshotKey) ([]controlplane.Object, bool) {
+func (s *snapshots) get(key snapshotKey) (controlplane.Items, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expireLocked()
@@ -72,11 +78,12 @@ func (s *snapshots) expireLocked() {
 }
 
 // search answers the index of the first item after c.
-func search(items []controlplane.Object, c continuation) int {
-	return sort.Search(len(items), func(i int) bool {
-		if d := cmp.Compare(items[i].GetNamespace(), c.Namespace); d != 0 {
+func search(items controlplane.Items, c continuation) int {
+	return sort.Search(items.Len(), func(i int) bool {
+		key := items.Key(i)
+		if d := cmp.Compare(key.Namespace, c.Namespace); d != 0 {
 			return d > 0
 		}
-		return items[i].GetName() > c.Name
+		return key.Name > c.Name
 	})
 }

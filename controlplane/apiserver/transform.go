@@ -50,14 +50,19 @@ func (q *request) transform(obj controlplane.Object, opts tableOptions) (runtime
 	case "PartialObjectMetadata":
 		return partial(obj, q.as.version), metaKind(q.as.version, "PartialObjectMetadata"), nil
 	case "Table":
-		t, err := q.table([]controlplane.Object{obj}, metav1.ListMeta{ResourceVersion: obj.GetResourceVersion()}, opts)
+		t, err := q.table(controlplane.ItemsOf(q.resource, []controlplane.Object{obj}), metav1.ListMeta{ResourceVersion: obj.GetResourceVersion()}, opts)
 		return t, metaKind(q.as.version, "Table"), err
 	}
 	return nil, schema.GroupVersionKind{}, notAcceptable([]string{q.as.media})
 }
 
 // respondList answers with a list in the form that was asked for.
-func (q *request) respondList(s *Server, items []controlplane.Object, lm metav1.ListMeta) error {
+func (q *request) respondList(s *Server, items controlplane.Items, lm metav1.ListMeta) error {
+	if items.Len() >= streamedList && q.as.as == "" && !q.as.pretty {
+		if streamed, err := q.streamList(s, items, lm); streamed || err != nil {
+			return err
+		}
+	}
 	var out runtime.Object
 	var gvk schema.GroupVersionKind
 	switch q.as.as {
@@ -68,9 +73,9 @@ func (q *request) respondList(s *Server, items []controlplane.Object, lm metav1.
 		}
 		out, gvk = list, q.res.listKind()
 	case "PartialObjectMetadataList":
-		list := &metav1.PartialObjectMetadataList{ListMeta: lm, Items: make([]metav1.PartialObjectMetadata, 0, len(items))}
-		for _, o := range items {
-			list.Items = append(list.Items, *partial(o, q.as.version))
+		list := &metav1.PartialObjectMetadataList{ListMeta: lm, Items: make([]metav1.PartialObjectMetadata, 0, items.Len())}
+		for i := range items.Len() {
+			list.Items = append(list.Items, *partial(items.Object(i), q.as.version))
 		}
 		out, gvk = list, metaKind(q.as.version, "PartialObjectMetadataList")
 	case "Table":
@@ -87,11 +92,11 @@ func (q *request) respondList(s *Server, items []controlplane.Object, lm metav1.
 }
 
 // list answers a typed list that shares its items' contents.
-func (r *resource) list(items []controlplane.Object, lm metav1.ListMeta) (runtime.Object, error) {
+func (r *resource) list(items controlplane.Items, lm metav1.ListMeta) (runtime.Object, error) {
 	list := r.rules.newList()
-	objects := make([]runtime.Object, len(items))
-	for i, o := range items {
-		objects[i] = withKind(o, schema.GroupVersionKind{}) // items of a typed list don't repeat their kind
+	objects := make([]runtime.Object, items.Len())
+	for i := range objects {
+		objects[i] = withKind(items.Object(i), schema.GroupVersionKind{}) // items of a typed list don't repeat their kind
 	}
 	if err := meta.SetList(list, objects); err != nil {
 		return nil, fmt.Errorf("list of %s: %w", r.plural, err)
@@ -117,7 +122,7 @@ type tableOptions struct {
 	withColumns bool // a watch sends the columns with its first event only
 }
 
-func (q *request) table(items []controlplane.Object, lm metav1.ListMeta, opts tableOptions) (*metav1.Table, error) {
+func (q *request) table(items controlplane.Items, lm metav1.ListMeta, opts tableOptions) (*metav1.Table, error) {
 	if q.res.table.row == nil {
 		return nil, apierrors.NewInternalError(errors.New(q.res.plural + " have no table"))
 	}
@@ -129,11 +134,12 @@ func (q *request) table(items []controlplane.Object, lm metav1.ListMeta, opts ta
 	default:
 		return nil, apierrors.NewBadRequest(fmt.Sprintf("unrecognized includeObject value: %q", include))
 	}
-	t := &metav1.Table{ListMeta: lm, Rows: make([]metav1.TableRow, 0, len(items))}
+	t := &metav1.Table{ListMeta: lm, Rows: make([]metav1.TableRow, 0, items.Len())}
 	if opts.withColumns {
 		t.ColumnDefinitions = q.res.table.columns
 	}
-	for _, o := range items {
+	for i := range items.Len() {
+		o := items.Object(i)
 		row := q.res.table.row(o)
 		switch include {
 		case metav1.IncludeMetadata:

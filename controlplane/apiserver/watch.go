@@ -75,7 +75,7 @@ func (s *Server) watch(q *request) error {
 
 // watchStart answers what a watch begins with: the present objects where it asks for them, and the version
 // after which events follow.
-func (s *Server) watchStart(q *request, opts *internalversion.ListOptions) ([]controlplane.Object, uint64, error) {
+func (s *Server) watchStart(q *request, opts *internalversion.ListOptions) (controlplane.Items, uint64, error) {
 	asked, err := parseVersion(opts.ResourceVersion)
 	if err != nil {
 		return nil, 0, err
@@ -88,17 +88,18 @@ func (s *Server) watchStart(q *request, opts *internalversion.ListOptions) ([]co
 		withInitial = *opts.SendInitialEvents
 	}
 	if withInitial {
-		items, version := s.cfg.Store.List(q.res.plural, q.namespace)
+		items, version := s.cfg.Store.Items(q.res.plural, q.namespace)
 		return items, version, nil
 	}
 	if asked == 0 {
 		asked = s.cfg.Store.Version()
 	}
-	return nil, asked, nil
+	return controlplane.ItemsOf(q.res.plural, nil), asked, nil
 }
 
-func (w *watcher) sendInitial(items []controlplane.Object, announceEnd bool) error {
-	for _, o := range items {
+func (w *watcher) sendInitial(items controlplane.Items, announceEnd bool) error {
+	for i := range items.Len() {
+		o := items.Object(i)
 		if w.sel.matches(o) {
 			if err := w.object(watch.Added, o, true); err != nil {
 				return err

@@ -99,6 +99,17 @@ func TestPackedIsEqual(t *testing.T) {
 			t.Errorf("%s was changed by packing:\n%v\nwas\n%v", key, got, o)
 		}
 	}
+	items, _ := s.Items("pods", "")
+	for i := range items.Len() {
+		data, err := items.Protobuf(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var pod corev1.Pod
+		if err := pod.Unmarshal(data); err != nil || !equality.Semantic.DeepEqual(&pod, items.Object(i)) {
+			t.Errorf("%s is another in protobuf: %v", items.Key(i), err)
+		}
+	}
 	list, _ := s.List("pods", "")
 	if len(list) != 300 {
 		t.Fatalf("%d pods", len(list))
