@@ -62,6 +62,9 @@ func (c *core) claimFor(w *waiting, s *sacrifice) {
 	n.claims = append(n.claims, w.claim)
 	n.reckon()
 	c.fleet.reindex(n)
+	if c.watchClaims != nil {
+		c.watchClaims(w.claim)
+	}
 	c.makeRoom(n, controlplane.Demand{}, nil, 0)
 	if len(s.leave) == 0 { // the room was kept for lesser pods that wait
 		c.honour(n)

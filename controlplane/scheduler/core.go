@@ -25,6 +25,10 @@ type core struct {
 	quiet   bool           // what happens is only tried out
 
 	decisions []decision // made since they were last taken
+
+	// For tests: they see each choice before it is made, and each claim when it has been.
+	watch       func(*node, *controlplane.PlaceRequest)
+	watchClaims func(*claim)
 }
 
 // reservation is what one pod holds on its node.
@@ -208,6 +212,9 @@ func (c *core) bind(n *node, req controlplane.PlaceRequest) {
 }
 
 func (c *core) reserve(n *node, req *controlplane.PlaceRequest) {
+	if c.watch != nil {
+		c.watch(n, req)
+	}
 	r := &reservation{uid: req.UID, node: n, allocated: req.Demand, ports: req.HostPorts}
 	c.hold(r)
 	c.identify(r, req)
