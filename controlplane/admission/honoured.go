@@ -25,13 +25,23 @@ var honoured = newPaths(slices.Concat(
 	below("volumes/*/projected/sources/*/configMap", "name", "optional", "items/*/key", "items/*/path", "items/*/mode"),
 	below("volumes/*/projected/sources/*/secret", "name", "optional", "items/*/key", "items/*/path", "items/*/mode"),
 	below("volumes/*/projected/sources/*/downwardAPI/items/*", downwardFile...),
-	// Without effect here: there is one scheduler, no service account, no taint, no service to link, one
-	// priority, and one kind of host. refuseValues refuses what asks for more.
+	[]string{"priorityClassName", "priority", "preemptionPolicy"},
+	below("tolerations/*", "key", "operator", "value", "effect", "tolerationSeconds"),
+	below("topologySpreadConstraints/*", spreadFields...),
+	below("affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/*", nodeTermFields...),
+	below("affinity/nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution/*/preference", nodeTermFields...),
+	below("affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution/*", podTermFields...),
+	below("affinity/podAffinity/preferredDuringSchedulingIgnoredDuringExecution/*/podAffinityTerm", podTermFields...),
+	below("affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution/*", podTermFields...),
+	below("affinity/podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/*/podAffinityTerm", podTermFields...),
+	below("affinity", "nodeAffinity/preferredDuringSchedulingIgnoredDuringExecution/*/weight",
+		"podAffinity/preferredDuringSchedulingIgnoredDuringExecution/*/weight", "podAntiAffinity/preferredDuringSchedulingIgnoredDuringExecution/*/weight"),
+	// Without effect here: there is one scheduler, no service account, no service to link, and one kind of
+	// host. refuseValues refuses what asks for more.
 	[]string{
 		"schedulerName", "serviceAccountName", "serviceAccount", "automountServiceAccountToken", "enableServiceLinks",
-		"preemptionPolicy", "priority", "os/name", "hostUsers", "shareProcessNamespace",
+		"os/name", "hostUsers", "shareProcessNamespace",
 	},
-	below("tolerations/*", "key", "operator", "value", "effect", "tolerationSeconds"),
 	below("containers/*", containerFields...),
 	below("initContainers/*", containerFields...),
 	[]string{"initContainers/*/restartPolicy"},

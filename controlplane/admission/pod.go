@@ -34,7 +34,7 @@ func ValidateMeta(pod *corev1.Pod) field.ErrorList {
 			errs = append(errs, field.NotSupported(annotations.Key(key), v, values))
 		}
 	}
-	oneOf(v1alpha1.AnnotationComputeClass, v1alpha1.ClassGeneralPurpose, v1alpha1.ClassPerformance)
+	oneOf(v1alpha1.AnnotationComputeClass, v1alpha1.ClassGeneralPurpose, v1alpha1.ClassPerformance, v1alpha1.ClassGPU)
 	oneOf(v1alpha1.AnnotationQoS, v1alpha1.QoSDefault, v1alpha1.QoSBestEffort)
 	if _, ok := pod.Annotations[v1alpha1.AnnotationAllocated]; ok && pod.ResourceVersion == "" {
 		errs = append(errs, field.Forbidden(annotations.Key(v1alpha1.AnnotationAllocated), "only the control plane sets it"))
@@ -87,6 +87,11 @@ func validateSpec(spec *corev1.PodSpec) field.ErrorList {
 		for j, h := range a.Hostnames {
 			errs = append(errs, invalid(p.Child("hostnames").Index(j), h, validation.IsDNS1123Subdomain(h))...)
 		}
+	}
+	errs = append(errs, validateAffinity(spec.Affinity, at.Child("affinity"))...)
+	errs = append(errs, validateSpread(spec.TopologySpreadConstraints, at.Child("topologySpreadConstraints"))...)
+	if spec.PriorityClassName != "" {
+		errs = append(errs, invalid(at.Child("priorityClassName"), spec.PriorityClassName, validation.IsDNS1123Subdomain(spec.PriorityClassName))...)
 	}
 	errs = append(errs, validateTolerations(spec.Tolerations, at.Child("tolerations"))...)
 	errs = append(errs, validateTotal(spec, at)...)

@@ -102,9 +102,7 @@ func refuseValues(spec *corev1.PodSpec) field.ErrorList {
 	if isTrue(spec.AutomountServiceAccountToken) {
 		forbid("automountServiceAccountToken", "service account tokens are not supported by Swell")
 	}
-	if spec.Priority != nil && *spec.Priority != 0 {
-		forbid("priority", "priorities other than 0 are not supported by Swell")
-	}
+	errs = append(errs, refuseNamespaces(spec.Affinity, at.Child("affinity"))...)
 	if p := spec.PreemptionPolicy; p != nil {
 		errs = append(errs, supported(at.Child("preemptionPolicy"), *p, corev1.PreemptLowerPriority, corev1.PreemptNever)...)
 	}

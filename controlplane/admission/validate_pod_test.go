@@ -95,7 +95,7 @@ func TestValidateSecurity(t *testing.T) {
 func TestValidatePodFields(t *testing.T) {
 	check(t, []verdict{
 		{"enumerations", "restartPolicy: Sometimes\ndnsPolicy: ClusterFirstWithHostNet\npreemptionPolicy: Foo\nos: {name: windows}", []string{"restartPolicy: unsupported", "dnsPolicy: unsupported", "preemptionPolicy: unsupported", "os.name: unsupported"}},
-		{"numbers", "terminationGracePeriodSeconds: -1\nactiveDeadlineSeconds: 0\npriority: 5", []string{"terminationGracePeriodSeconds: invalid", "activeDeadlineSeconds: invalid", "priority: forbidden"}},
+		{"numbers", "terminationGracePeriodSeconds: -1\nactiveDeadlineSeconds: 0\npriority: 5", []string{"terminationGracePeriodSeconds: invalid", "activeDeadlineSeconds: invalid"}},
 		{"deadline too far", "activeDeadlineSeconds: 2147483648", []string{"activeDeadlineSeconds: invalid"}},
 		{"names", "hostname: A_b\nsubdomain: a.b\nnodeName: A_b\nnodeSelector: {'a b': c d}\nimagePullSecrets: [{}]",
 			[]string{"hostname: invalid", "subdomain: invalid", "nodeName: invalid", "nodeSelector: invalid", "nodeSelector: invalid", "imagePullSecrets[0].name: required"}},
@@ -117,10 +117,10 @@ func TestRefused(t *testing.T) {
 	for path, spec := range map[string]string{
 		"hostNetwork": "hostNetwork: true", "hostPID": "hostPID: true", "hostIPC": "hostIPC: true", "hostUsers": "hostUsers: false",
 		"shareProcessNamespace": "shareProcessNamespace: true", "automountServiceAccountToken": "automountServiceAccountToken: true",
-		"affinity": "affinity: {nodeAffinity: {}}", "topologySpreadConstraints": "topologySpreadConstraints: [{maxSkew: 1}]",
+
 		"ephemeralContainers": "ephemeralContainers: [{name: e}]", "runtimeClassName": "runtimeClassName: ''", "readinessGates": "readinessGates: [{conditionType: x}]",
 		"resourceClaims": "resourceClaims: [{name: x}]", "schedulingGates": "schedulingGates: [{name: x}]", "overhead": "overhead: {cpu: 1}",
-		"priorityClassName": "priorityClassName: x", "resources": "resources: {limits: {cpu: 1}}", "hostnameOverride": "hostnameOverride: x",
+		"resources": "resources: {limits: {cpu: 1}}", "hostnameOverride": "hostnameOverride: x",
 		"c.stdin": container("stdin: true"), "c.tty": container("tty: true"), "c.volumeDevices": container("volumeDevices: [{name: a, devicePath: /b}]"),
 		"c.restartPolicy": container("restartPolicy: Always"), "c.restartPolicyRules": container("restartPolicyRules: [{action: Restart}]"),
 	} {

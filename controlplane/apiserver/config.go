@@ -25,6 +25,8 @@ type Store interface {
 	Items(resource, namespace string) (items controlplane.Items, version uint64)
 	// Commit is durable when it returns. For a deletion it answers the last state.
 	Commit(context.Context, controlplane.Mutation) (controlplane.Object, error)
+	// Observe changes an object in memory only.
+	Observe(key controlplane.Key, change func(current controlplane.Object) controlplane.Object) (controlplane.Object, error)
 	// Watch answers the events with a version above after.
 	Watch(resource, namespace string, after uint64) (*controlplane.Subscription, error)
 	Version() uint64

@@ -72,6 +72,11 @@ func (s *Server) createWith(ctx context.Context, res *resource, do steps, namesp
 			if errs := do.validate(obj); len(errs) > 0 {
 				return nil, apierrors.NewInvalid(res.gvk.GroupKind(), obj.GetName(), errs)
 			}
+			if admit := res.rules.admit; admit != nil {
+				if err := admit(obj); err != nil {
+					return nil, err
+				}
+			}
 		}
 		out, err := s.createPrepared(ctx, res, do, obj, dryRun)
 		if errors.Is(err, controlplane.ErrExists) {

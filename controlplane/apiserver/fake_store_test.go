@@ -85,6 +85,16 @@ func (m *memoryStore) Commit(ctx context.Context, mut controlplane.Mutation) (co
 	return m.setLocked(mut.Key, current, next), nil
 }
 
+func (m *memoryStore) Observe(key controlplane.Key, change func(controlplane.Object) controlplane.Object) (controlplane.Object, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	current := m.objects[key]
+	if current == nil {
+		return nil, fmt.Errorf("%s: %w", key, controlplane.ErrNotFound)
+	}
+	return m.setLocked(key, current, change(current)), nil
+}
+
 func (m *memoryStore) setLocked(key controlplane.Key, current, next controlplane.Object) controlplane.Object {
 	if next == current {
 		return current

@@ -78,7 +78,7 @@ func (s *Server) place(ctx context.Context, pod *corev1.Pod, req *controlplane.P
 }
 
 func scheduled(pod *corev1.Pod, node string) {
-	pod.Spec.NodeName = node
+	pod.Spec.NodeName, pod.Status.NominatedNodeName = node, ""
 	setPodCondition(&pod.Status, corev1.PodCondition{Type: corev1.PodScheduled, Status: corev1.ConditionTrue, ObservedGeneration: pod.Generation})
 }
 

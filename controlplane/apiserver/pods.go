@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/validation"
 	"k8s.io/apimachinery/pkg/fields"
@@ -32,6 +33,7 @@ func (s *Server) pods() *resource {
 		gvk: core("Pod"), plural: "pods", singular: "pod", short: []string{"po"}, categories: []string{"all"},
 		namespaced: true, verbs: allVerbs, serve: s.serveStored, table: podTable,
 		subresources: []subresource{
+			{name: "eviction", gvk: policyv1.SchemeGroupVersion.WithKind("Eviction"), methods: []string{http.MethodPost}, verbs: []string{"create"}, serve: s.serveEviction},
 			{name: "exec", gvk: options("PodExecOptions"), methods: getAndPost, verbs: []string{"create", "get"}, types: ownResponse, serve: stream(s.cfg.Streams.Exec)},
 			{name: "log", gvk: core("Pod"), methods: getOnly, verbs: []string{"get"}, types: ownResponse, serve: stream(s.cfg.Streams.Log)},
 			{name: "portforward", gvk: options("PodPortForwardOptions"), methods: getAndPost, verbs: []string{"create", "get"}, types: ownResponse, serve: stream(s.cfg.Streams.PortForward)},
@@ -43,6 +45,7 @@ func (s *Server) pods() *resource {
 			newList:        func() runtime.Object { return &corev1.PodList{} },
 			fields:         podFields,
 			prepare:        s.preparePod,
+			admit:          s.admitPod,
 			prepareUpdate:  s.preparePodUpdate,
 			specChanged:    podSpecChanged,
 			validate:       s.validatePod,
@@ -87,6 +90,12 @@ func (s *Server) preparePodUpdate(nextObj, oldObj controlplane.Object) {
 	next, old := nextObj.(*corev1.Pod), oldObj.(*corev1.Pod)
 	s.cfg.Admission.Default(next)
 	next.Status = *old.Status.DeepCopy()
+	if next.Spec.Priority == nil { // set at the create, and not by the user
+		next.Spec.Priority = old.Spec.Priority
+	}
+	if next.Spec.PreemptionPolicy == nil {
+		next.Spec.PreemptionPolicy = old.Spec.PreemptionPolicy
+	}
 	delete(next.Annotations, v1alpha1.AnnotationAllocated)
 	if held, ok := old.Annotations[v1alpha1.AnnotationAllocated]; ok {
 		if next.Annotations == nil {

@@ -47,6 +47,8 @@ type rules struct {
 	fields func(controlplane.Object) fields.Set
 	// prepare defaults a new object and drops what users may not set.
 	prepare func(controlplane.Object)
+	// admit, where set, looks at a new object once it is valid, and fills in what follows from other objects.
+	admit func(controlplane.Object) error
 	// prepareUpdate carries over from old what users may not change.
 	prepareUpdate func(next, old controlplane.Object)
 	// specChanged tells whether the generation grows. Nil: the kind has none.
@@ -125,7 +127,7 @@ func core(kind string) schema.GroupVersionKind { return corev1.SchemeGroupVersio
 
 func (s *Server) newRegistry() *registry {
 	g := &registry{byPath: map[schema.GroupVersionResource]*resource{}}
-	g.add(s.configMaps(), s.events(), s.namespaces(), s.nodes(), s.pods(), s.secrets())
+	g.add(s.configMaps(), s.events(), s.namespaces(), s.nodes(), s.pods(), s.secrets(), s.priorityClasses())
 	g.add(s.selfSubjectReview(), s.selfSubjectAccessReview(), s.selfSubjectRulesReview())
 	g.add(s.nodeMetrics(), s.podMetrics())
 	g.add(s.bills(), s.nodeImages())

@@ -22,6 +22,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := s.makeNamespaces(ctx); err != nil {
 		return err
 	}
+	if err := s.makePriorityClasses(ctx); err != nil {
+		return err
+	}
 	for {
 		err := s.followNamespaces(ctx)
 		if ctx.Err() != nil {

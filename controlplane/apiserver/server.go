@@ -3,6 +3,9 @@ package apiserver
 import (
 	"net/http"
 	"sync"
+	"sync/atomic"
+
+	schedulingv1 "k8s.io/api/scheduling/v1"
 
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -24,6 +27,8 @@ type Server struct {
 
 	mu       sync.Mutex
 	deferred map[string]podKey // guarded by mu; pods by UID whose resize waits
+
+	defaultClass atomic.Pointer[schedulingv1.PriorityClass] // of pods that name none; nil: there is none
 
 	closing chan struct{} // closed when Run ends
 }
@@ -47,6 +52,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.workers = newWorkers(s.closing)
 	s.resources = s.newRegistry()
+	s.findDefaultClass()
 	s.handler = s.spread(s.guard(s.newMux()))
 	return s, nil
 }

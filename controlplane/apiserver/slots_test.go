@@ -45,6 +45,7 @@ func TestCreateTakesSlot(t *testing.T) {
 	pods := h.client().CoreV1().Pods("default")
 	template := testPod("expected")
 	testDefault(template)
+	template.Spec.Priority, template.Spec.PreemptionPolicy = noPriority, preempts // as admission gives every pod
 	workload := controlplane.Workload{Namespace: "default", Template: controlplane.PodTemplate(template)}
 	offer := func(uids ...string) {
 		h.ledger.mu.Lock()

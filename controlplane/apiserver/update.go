@@ -78,6 +78,9 @@ func (s *Server) nextObject(q *request, next, old controlplane.Object, manager s
 
 // afterUpdate gives back what an update freed that removed the object.
 func (s *Server) afterUpdate(q *request, out controlplane.Object) {
+	if q.resource == "priorityclasses" {
+		s.findDefaultClass()
+	}
 	if q.resource != "pods" || out.GetDeletionTimestamp() == nil {
 		return
 	}

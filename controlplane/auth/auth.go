@@ -5,7 +5,7 @@
 //
 //	swell:admins            everything
 //	swell:viewers           get, list and watch of everything but secrets
-//	swell:editors:<ns>      everything in one namespace, and to see nodes and namespaces
+//	swell:editors:<ns>      everything in one namespace, and to see it, nodes and priority classes
 //	system:nodes            nothing here: nodelets have an endpoint of their own
 //
 // Everybody who is known may look at discovery and ask what they may do.
@@ -90,7 +90,7 @@ func Authorize(u controlplane.User, a controlplane.Attributes) (bool, string) {
 		}
 		inNamespace := a.Namespace == ns && a.Resource != "namespaces"
 		ownNamespace := a.Resource == "namespaces" && reads && a.Name == ns
-		seesNodes := a.Resource == "nodes" && a.Subresource == "" && reads
+		seesNodes := (a.Resource == "nodes" || a.Resource == "priorityclasses") && a.Subresource == "" && reads
 		if inNamespace || ownNamespace || seesNodes {
 			return true, ""
 		}

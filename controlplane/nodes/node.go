@@ -132,6 +132,7 @@ func SchedulerNode(n *corev1.Node) controlplane.Node {
 		},
 		MaxPods:  int(n.Status.Allocatable.Pods().Value()),
 		Cordoned: n.Spec.Unschedulable,
+		Taints:   n.Spec.Taints,
 	}
 	for _, c := range n.Status.Conditions {
 		if c.Type == corev1.NodeReady {

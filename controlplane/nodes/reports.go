@@ -113,7 +113,7 @@ func observed(pod *corev1.Pod, uid string, st *corev1.PodStatus) *corev1.Pod {
 }
 
 func ownCondition(t corev1.PodConditionType) bool {
-	return t == corev1.PodScheduled || t == corev1.PodResizePending
+	return t == corev1.PodScheduled || t == corev1.PodResizePending || t == corev1.DisruptionTarget
 }
 
 func mergeConditions(current, reported []corev1.PodCondition) []corev1.PodCondition {

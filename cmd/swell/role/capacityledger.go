@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 
 	"swell.dev/swell/controlplane"
 	"swell.dev/swell/controlplane/nodes"
@@ -34,6 +37,16 @@ func (c *controlPlane) startScheduler(ctx context.Context, pods *loadedPods) (*s
 			}
 		},
 		SlotGivenUp: func(uid, node string) { c.slots.GivenUp(uid, node) }, // only those that it added are
+		Evict:       func(e controlplane.Eviction) { c.evict(ctx, e) },
+		Nominated:   func(req controlplane.PlaceRequest, node string) { c.api.Nominated(req, node) },
+		// The only one that doesn't wait for a node, which nobody has before the API is there.
+		Waits: func(req controlplane.PlaceRequest, why string) {
+			select {
+			case <-c.apiMade:
+				c.api.Waits(ctx, req, why)
+			case <-ctx.Done():
+			}
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -91,8 +104,8 @@ func scheduled(pod *corev1.Pod) bool {
 	return false
 }
 
-// followPods gives the room of pods back that ended or are gone, and takes over what operators change of
-// nodes (labels, cordon).
+// followPods gives the room of pods back that ended or are gone, and takes over what users change of pods
+// (labels, tolerations) and operators of nodes (labels, taints, cordon).
 func (c *controlPlane) followPods(ctx context.Context) error {
 	for {
 		err := c.followOnce(ctx)
@@ -136,9 +149,7 @@ func (c *controlPlane) followOnce(ctx context.Context) error {
 			if !ok {
 				return orExpired(podEvents.Err())
 			}
-			if ev.Type == controlplane.Deleted || ended(ev.Object.(*corev1.Pod)) {
-				c.sched.Release(string(ev.Object.GetUID()))
-			}
+			c.podChanged(ev)
 		case ev, ok := <-nodeEvents.Events:
 			if !ok {
 				return orExpired(nodeEvents.Err())
@@ -148,6 +159,47 @@ func (c *controlPlane) followOnce(ctx context.Context) error {
 			} else if node := ev.Object.(*corev1.Node); len(node.Status.Allocatable) > 0 {
 				c.sched.SetNode(nodes.SchedulerNode(node))
 			}
+		}
+	}
+}
+
+// podChanged tells the scheduler what matters to it of a pod: that it is gone or going, and its labels and
+// tolerations, which users may change.
+func (c *controlPlane) podChanged(ev controlplane.Event) {
+	pod := ev.Object.(*corev1.Pod)
+	if ev.Type == controlplane.Deleted || ended(pod) {
+		c.sched.Release(string(pod.UID))
+		return
+	}
+	was, ok := ev.Previous.(*corev1.Pod)
+	if !ok || was.UID != pod.UID {
+		return
+	}
+	if pod.DeletionTimestamp != nil && was.DeletionTimestamp == nil && pod.Spec.NodeName != "" {
+		c.sched.Leaving(string(pod.UID))
+	}
+	if maps.Equal(was.Labels, pod.Labels) && (was.Generation == pod.Generation || equality.Semantic.DeepEqual(was.Spec.Tolerations, pod.Spec.Tolerations)) {
+		return
+	}
+	if req, err := controlplane.PodPlacement(pod); err == nil {
+		c.sched.Update(req)
+	}
+}
+
+// evictAgain is when an eviction is tried again that couldn't be stored.
+const evictAgain = time.Second
+
+func (c *controlPlane) evict(ctx context.Context, e controlplane.Eviction) {
+	for {
+		err := c.api.Evict(ctx, e)
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		c.log.Error("pod not evicted yet", "pod", e.Key.String(), "node", e.Node, "cause", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(evictAgain):
 		}
 	}
 }

@@ -53,6 +53,7 @@ type controlPlane struct {
 	hub      *nodes.Hub
 	slots    *slots.Controller // nil: prescheduling is off
 	api      *apiserver.Server
+	apiMade  chan struct{} // closed when api is there
 	https    *http.Server
 	grpc     *grpc.Server
 	apiAddr  string
@@ -70,7 +71,7 @@ type controlPlane struct {
 // doesn't any more.
 func startControlPlane(ctx context.Context, dir *dataDir, cfg controlPlaneConfig, version string, log *slog.Logger) (_ *controlPlane, err error) {
 	relaxGC()
-	c := &controlPlane{cfg: cfg, dir: dir, version: version, log: log, failed: make(chan error, 1)}
+	c := &controlPlane{apiMade: make(chan struct{}), cfg: cfg, dir: dir, version: version, log: log, failed: make(chan error, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -166,6 +167,7 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 	if c.api, err = c.newAPI(); err != nil {
 		return err
 	}
+	close(c.apiMade)
 	c.run(running, "apiserver", c.api.Run)
 	c.run(running, "nodes", c.hub.Run)
 	if c.slots != nil {

@@ -6,6 +6,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 
 	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
@@ -38,6 +39,8 @@ func newObject(resource string) controlplane.Object {
 		return &corev1.Event{}
 	case "slotpolicies":
 		return &v1alpha1.SlotPolicy{}
+	case "priorityclasses":
+		return &schedulingv1.PriorityClass{}
 	}
 	return nil
 }
@@ -55,7 +58,7 @@ func durable(o controlplane.Object) controlplane.Object {
 			ObservedGeneration: o.Status.ObservedGeneration,
 		}
 		for _, c := range o.Status.Conditions {
-			if c.Type == corev1.PodScheduled || c.Type == corev1.PodResizePending {
+			if c.Type == corev1.PodScheduled || c.Type == corev1.PodResizePending || c.Type == corev1.DisruptionTarget {
 				out.Status.Conditions = append(out.Status.Conditions, c)
 			}
 		}
