@@ -9,8 +9,6 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/client-go/kubernetes"
 
 	"swell.dev/swell/internal/etcd"
 )
@@ -160,23 +158,4 @@ func answeredAs(made []created) map[string]created {
 		out[podName(i)] = m
 	}
 	return out
-}
-
-// compare is check while the control plane runs: what is stored is what the API lists.
-func compare(ctx context.Context, client *kubernetes.Clientset, f *fleet, made []created) (wrong int, err error) {
-	stored := map[string]created{}
-	opts := metav1.ListOptions{Limit: 5000}
-	for {
-		list, err := client.CoreV1().Pods(metav1.NamespaceDefault).List(ctx, opts)
-		if err != nil {
-			return 0, err
-		}
-		for i := range list.Items {
-			p := &list.Items[i]
-			stored[p.Name] = created{uid: string(p.UID), node: p.Spec.NodeName}
-		}
-		if opts.Continue = list.Continue; opts.Continue == "" {
-			return judge(answeredAs(made), stored, f.running()).wrong(), nil
-		}
-	}
 }

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"runtime"
-	"strconv"
 	"sync"
 	"time"
 
@@ -23,10 +20,10 @@ type peer struct {
 	servers []int // process ids of what serves
 	marked  bool  // nobody runs its pods: a marker has to
 
-	metrics func(ctx context.Context) ([]byte, error) // those of its etcd among them
+	metrics func(ctx context.Context) (metrics, error) // those of its etcd among them
 
 	// check counts the pods that were answered and aren't stored once, on one node, Running, and those that
-	// nobody was answered of.
+	// nobody was answered of. It is called last: the system needs not run afterwards.
 	check func(ctx context.Context, made []created) (wrong int, err error)
 	close func() error
 }
@@ -48,17 +45,33 @@ type peerRound struct {
 	wrong                             int
 }
 
+// How often an etcd has agreed on a write, of one key or of many, and made its log durable.
+const (
+	metricProposals = "etcd_server_proposals_applied_total"
+	metricFsyncs    = "etcd_disk_wal_fsync_duration_seconds_count"
+)
+
 // noProgress ends the wait for pods that don't become Running.
 const noProgress = time.Minute
 
 // measure creates pods and follows each to Running. The same code measures both systems; what differs is who
 // makes pods Running.
-func (p *peer) measure(ctx context.Context, l peerLoad) (_ *peerRound, err error) {
+func (p *peer) measure(ctx context.Context, l peerLoad) (*peerRound, error) {
+	r, made, err := p.run(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	wrong, err := p.check(ctx, made)
+	r.wrong = max(r.wrong, wrong) // mostly the same pods
+	return r, err
+}
+
+func (p *peer) run(ctx context.Context, l peerLoad) (r *peerRound, made []created, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	load, err := newLoader(ctx, p.rest, metav1.NamespaceDefault, l.media, l.protocol, pod("", "100m", "64Mi"), l.connections)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() { err = errors.Join(err, load.close()) }()
 	t := newTracker(l.pods)
@@ -66,7 +79,7 @@ func (p *peer) measure(ctx context.Context, l peerLoad) (_ *peerRound, err error
 		load.unplaced = true
 		m, err := newMarker(p.rest, metav1.NamespaceDefault)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		m.start(ctx, cancel, l.pods, l.clients)
 		defer m.stop()
@@ -74,7 +87,7 @@ func (p *peer) measure(ctx context.Context, l peerLoad) (_ *peerRound, err error
 	}
 	unfollow, err := p.follow(ctx, cancel, t)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer unfollow()
 	defer func() { // what ended it all, rather than what that caused
@@ -83,48 +96,48 @@ func (p *peer) measure(ctx context.Context, l peerLoad) (_ *peerRound, err error
 		}
 	}()
 	runtime.GC() // of the last round
-	etcdBefore, err := p.etcd(ctx)
+	etcdBefore, err := p.metrics(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	before, err := cpuOfAll(p.servers)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	ownBefore := ownCPU()
 	began := make([]time.Time, l.pods)
-	r := &peerRound{}
+	r = &peerRound{}
 	start := time.Now()
-	var made []created
 	if r.answered, made, r.refused, err = load.run(ctx, l.pods, l.clients, began); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.allAnswered = time.Since(start)
 	if err := t.wait(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.loadCPU = ownCPU() - ownBefore
 	after, err := cpuOfAll(p.servers)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r.serverCPU = after - before
-	etcdAfter, err := p.etcd(ctx)
+	etcdAfter, err := p.metrics(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	r.proposals, r.fsyncs = etcdAfter.proposals-etcdBefore.proposals, etcdAfter.fsyncs-etcdBefore.fsyncs
+	if etcdAfter[metricProposals] == 0 || etcdAfter[metricFsyncs] == 0 {
+		return nil, nil, errors.New("etcd doesn't tell its transactions and fsyncs")
+	}
+	r.proposals, r.fsyncs = etcdAfter.since(etcdBefore, metricProposals), etcdAfter.since(etcdBefore, metricFsyncs)
 	for _, pid := range p.servers {
 		rss, err := peakRSS(pid)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		r.serverRSS += rss
 	}
 	t.result(r, start, began)
-	wrong, err := p.check(ctx, made)
-	r.wrong = max(r.wrong, wrong) // mostly the same pods
-	return r, err
+	return r, made, nil
 }
 
 // follow hands the watch's events to t, until what it answers is called.
@@ -152,31 +165,6 @@ func (p *peer) follow(ctx context.Context, cancel context.CancelCauseFunc, t *tr
 		cancel(nil)
 		<-done
 	}, nil
-}
-
-// etcdCounts are how often an etcd has agreed on a write, of one key or of many, and made its log durable.
-type etcdCounts struct{ proposals, fsyncs float64 }
-
-func (p *peer) etcd(ctx context.Context) (c etcdCounts, err error) {
-	raw, err := p.metrics(ctx)
-	if err != nil {
-		return c, fmt.Errorf("metrics of etcd: %w", err)
-	}
-	if c.proposals, err = sample(raw, "etcd_server_proposals_applied_total"); err != nil {
-		return c, err
-	}
-	c.fsyncs, err = sample(raw, "etcd_disk_wal_fsync_duration_seconds_count")
-	return c, err
-}
-
-// sample finds one without labels in Prometheus' text form.
-func sample(raw []byte, name string) (float64, error) {
-	for line := range bytes.Lines(raw) {
-		if value, ok := bytes.CutPrefix(line, []byte(name+" ")); ok {
-			return strconv.ParseFloat(string(bytes.TrimSpace(value)), 64)
-		}
-	}
-	return 0, fmt.Errorf("metrics: no %s", name)
 }
 
 func cpuOfAll(pids []int) (total time.Duration, err error) {

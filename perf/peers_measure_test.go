@@ -99,15 +99,3 @@ func TestTrackerWaitEndsWithTheRun(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
-
-func TestEtcdCounts(t *testing.T) {
-	text := "# HELP a b\netcd_server_proposals_applied_total_else 1\netcd_server_proposals_applied_total 1.5e+06\netcd_disk_wal_fsync_duration_seconds_count 7\n"
-	p := &peer{metrics: func(context.Context) ([]byte, error) { return []byte(text), nil }}
-	if got, err := p.etcd(t.Context()); err != nil || got != (etcdCounts{1.5e6, 7}) {
-		t.Errorf("%+v, %v", got, err)
-	}
-	text = "etcd_server_proposals_applied_total 1\n"
-	if _, err := p.etcd(t.Context()); err == nil {
-		t.Error("a number that isn't there was found")
-	}
-}

@@ -5,15 +5,10 @@ import (
 	"errors"
 	"net/http"
 	"os"
-	"path/filepath"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
-
-	"swell.dev/swell/internal/instance"
-	"swell.dev/swell/internal/pki"
 )
 
 // kubernetesPeer starts Kubernetes under a directory of its own.
@@ -29,8 +24,12 @@ func kubernetesPeer(ctx context.Context, cfg kubeConfig) (*peer, error) {
 	}
 	p := &peer{
 		rest: k.rest, client: k.client, marked: true,
-		metrics: func(ctx context.Context) ([]byte, error) {
-			return get(ctx, http.DefaultClient, "http://"+k.ports.etcd+"/metrics")
+		metrics: func(ctx context.Context) (metrics, error) {
+			raw, err := get(ctx, http.DefaultClient, "http://"+k.ports.etcd+"/metrics")
+			if err != nil {
+				return nil, err
+			}
+			return parseMetrics(raw)
 		},
 		check: func(ctx context.Context, made []created) (int, error) { return notRunning(ctx, k.client, made) },
 		close: func() error {
@@ -70,66 +69,22 @@ func notRunning(ctx context.Context, client kubernetes.Interface, made []created
 	}
 }
 
-// swellPeer starts the control plane under a directory of its own, and simulated hosts in this process.
-func (s *setting) swellPeer(ctx context.Context, nodes int) (_ *peer, err error) {
-	dir, err := os.MkdirTemp("", "swell-peer-")
+// swellPeer starts the control plane, and simulated hosts in this process.
+func (s *setting) swellPeer(ctx context.Context, nodes int) (*peer, error) {
+	t, err := s.startTrial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var undo []func() error
-	closeAll := func() error {
-		var errs []error
-		for i := len(undo) - 1; i >= 0; i-- {
-			errs = append(errs, undo[i]())
-		}
-		return errors.Join(errs...)
+	if err := t.join(ctx, nodes); err != nil {
+		return nil, errors.Join(err, t.close(ctx))
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, closeAll())
-		}
-	}()
-	undo = append(undo, func() error { return os.RemoveAll(dir) })
-	address, err := instance.FreeAddress()
-	if err != nil {
-		return nil, err
-	}
-	data := filepath.Join(dir, "data")
-	in, err := instance.New(instance.Config{
-		Binary: filepath.Join(s.bin, "swell"), Role: "controlplane", DataDir: data, Args: []string{"--node-listen", address},
-	})
-	if err != nil {
-		return nil, err
-	}
-	undo = append(undo, func() error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute) // also after a Ctrl-C
-		defer cancel()
-		return in.Down(ctx)
-	})
-	if err := in.Start(ctx); err != nil {
-		return nil, err
-	}
-	p := &peer{servers: []int{in.PID()}, close: closeAll}
-	if p.rest, err = in.REST(); err != nil {
-		return nil, err
-	}
-	client, err := in.Client()
-	if err != nil {
-		return nil, err
-	}
-	p.client = client
-	p.metrics = func(ctx context.Context) ([]byte, error) {
-		return client.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
-	}
-	ca, err := pki.Open(filepath.Join(data, "pki"))
-	if err != nil {
-		return nil, err
-	}
-	f, err := startFleet(ctx, nodes, address, ca)
-	if err != nil {
-		return nil, err
-	}
-	undo = append(undo, f.close)
-	p.check = func(ctx context.Context, made []created) (int, error) { return compare(ctx, client, f, made) }
-	return p, awaitReady(ctx, client, nodes)
+	return &peer{
+		rest: t.rest, client: t.client, servers: []int{t.in.PID()},
+		metrics: func(ctx context.Context) (metrics, error) { return scrape(ctx, t.client) },
+		check: func(ctx context.Context, made []created) (int, error) {
+			found, _, err := t.check(ctx, answeredAs(made))
+			return found.wrong(), err
+		},
+		close: func() error { return t.close(ctx) },
+	}, nil
 }
