@@ -50,7 +50,7 @@ func main() {
 	root.PersistentFlags().IntVar(&s.rounds, "rounds", 5, "how often to measure, each time on a fresh data directory")
 	root.PersistentFlags().BoolVar(&s.json, "json", false, "print the result as JSON")
 	root.PersistentFlags().StringVar(&s.results, "results", "perf/results", "folder to write the result into; empty: nowhere")
-	root.AddCommand(startCommand(&s), slotsCommand(&s), resizeCommand(&s), createCommand(&s), peersCommand(&s))
+	root.AddCommand(startCommand(&s), slotsCommand(&s), idleCommand(&s), resizeCommand(&s), createCommand(&s), peersCommand(&s))
 	root.AddCommand(killCommand(&s))
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "perf:", err)
