@@ -37,16 +37,19 @@ func (h *Hub) report(ctx context.Context, s *session, r *nodev1.PodReport, group
 		return status.Errorf(codes.InvalidArgument, "report of pod %s/%s: status: %v", r.Namespace, r.Name, err)
 	}
 	key := podKey(r.Namespace, r.Name)
-	pod := h.pod(key, r.Uid)
-	if pod != nil && pod.Spec.NodeName != s.node {
-		h.cfg.Log.Warn("report refused", "node", s.node, "pod", key.String(), "cause", "the pod is on node "+pod.Spec.NodeName)
-		pod = nil
-	}
-	if pod == nil {
-		if !r.Finished {
-			s.mark(r.Uid, key) // answered with Remove
+	var pod *corev1.Pod // looked up only where more than its status is needed: a stored pod may have to be decoded
+	if !h.indexed(s.node, key, r.Uid) || terminal(&st) || r.Finished || len(r.Events) > 0 {
+		pod = h.pod(key, r.Uid)
+		if pod != nil && pod.Spec.NodeName != s.node {
+			h.cfg.Log.Warn("report refused", "node", s.node, "pod", key.String(), "cause", "the pod is on node "+pod.Spec.NodeName)
+			pod = nil
 		}
-		return nil
+		if pod == nil {
+			if !r.Finished {
+				s.mark(r.Uid, key) // answered with Remove
+			}
+			return nil
+		}
 	}
 	h.events.record(ctx, pod, byNodelet, s.node, r.Events)
 	if d, ok := actuated(&st); ok {
@@ -63,6 +66,14 @@ func (h *Hub) report(ctx context.Context, s *session, r *nodev1.PodReport, group
 		return nil
 	}
 	return err
+}
+
+// indexed tells whether a pod is known to be on a node. One that isn't may be there all the same.
+func (h *Hub) indexed(node string, key controlplane.Key, uid string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p := h.pods.uids[uid]
+	return p != nil && p.node.node == node && p.key() == key
 }
 
 // pod answers the stored pod of that name if it is the one with that UID, else nil.
