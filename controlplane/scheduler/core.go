@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"unique"
 
 	"swell.dev/swell/controlplane"
 )
@@ -14,6 +15,7 @@ type core struct {
 	ranks   []rankSum // what all of them hold, by rank
 	plans   plans
 	crowds  crowds
+	labels  labelSets // of the pods that have room
 	filters map[string]*filter
 	search  search
 	pending pending
@@ -68,7 +70,8 @@ func (r *reservation) reserved() controlplane.Demand { return r.allocated.Max(r.
 
 func newCore() *core {
 	return &core{
-		fleet: newFleet(), pods: map[string]*reservation{}, slots: newSlots(), plans: newPlans(), crowds: newCrowds(), filters: map[string]*filter{},
+		labels: newLabelSets(),
+		fleet:  newFleet(), pods: map[string]*reservation{}, slots: newSlots(), plans: newPlans(), crowds: newCrowds(), filters: map[string]*filter{},
 		pending: newPending(), stirred: map[*line]bool{},
 	}
 }
@@ -230,7 +233,8 @@ func (c *core) hold(r *reservation) {
 
 // identify says which pod has the room: from then on rules and ranks look at it.
 func (c *core) identify(r *reservation, req *controlplane.PlaceRequest) {
-	r.namespace, r.name, r.labels, r.created = req.Key.Namespace, req.Key.Name, req.Labels, req.Created.UnixNano()
+	r.namespace, r.name, r.created = unique.Make(req.Key.Namespace).Value(), req.Key.Name, req.Created.UnixNano()
+	r.labels = c.labels.share(req.Labels)
 	r.rank, r.leaving, r.plan = rankOf(req), req.Leaving, c.planOf(req)
 	if r.plan != nil {
 		r.plan.uses++

@@ -154,7 +154,7 @@ func (c *core) update(req controlplane.PlaceRequest) {
 	next := c.planOf(&req)
 	c.leaveCrowds(r)
 	c.unplan(r.plan)
-	if r.labels, r.plan = req.Labels, next; next != nil {
+	if r.labels, r.plan = c.labels.share(req.Labels), next; next != nil {
 		next.uses++
 	}
 	c.joinCrowds(r)
