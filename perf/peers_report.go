@@ -16,8 +16,10 @@ import (
 const (
 	figureRunning = "pods/s to Running"
 	figureCPU     = "servers, CPU µs per pod"
+	figureAllCPU  = "servers and load, CPU µs per pod"
 	ratioRunning  = "Swell : Kubernetes, " + figureRunning
 	ratioCPU      = "Kubernetes : Swell, " + figureCPU
+	ratioAllCPU   = "Kubernetes : Swell, " + figureAllCPU // what else the machine does changes it little
 )
 
 // peersReport gathers the rounds of all contenders.
@@ -51,6 +53,7 @@ func (c *column) add(r *peerRound) {
 	c.rates.add(figureRunning, perSecond(len(r.running), r.allRunning))
 	c.rates.add(figureCPU, perPod(r.serverCPU))
 	c.rates.add("load, watch and stand-ins, CPU µs per pod", perPod(r.loadCPU))
+	c.rates.add(figureAllCPU, perPod(r.serverCPU+r.loadCPU))
 	c.rates.add("cores used, of servers and load", perSecond((r.serverCPU+r.loadCPU).Seconds(), r.allRunning))
 	c.rates.add("servers, peak RSS in MiB", float64(r.serverRSS)/(1<<20))
 	c.rates.add("etcd's transactions per pod", r.proposals/float64(c.pods))
@@ -79,11 +82,17 @@ func (p *peersReport) endRound() {
 		return of[len(of)-1]
 	}
 	kubernetes, swell := p.columns[0], p.columns[1]
-	if slow := last(kubernetes, figureRunning); slow > 0 {
-		p.ratios.add(ratioRunning, last(swell, figureRunning)/slow)
-	}
-	if cheap := last(swell, figureCPU); cheap > 0 {
-		p.ratios.add(ratioCPU, last(kubernetes, figureCPU)/cheap)
+	for _, r := range []struct {
+		name, figure   string
+		of, comparedTo *column
+	}{
+		{ratioRunning, figureRunning, swell, kubernetes},
+		{ratioCPU, figureCPU, kubernetes, swell},
+		{ratioAllCPU, figureAllCPU, kubernetes, swell},
+	} {
+		if by := last(r.comparedTo, r.figure); by > 0 {
+			p.ratios.add(r.name, last(r.of, r.figure)/by)
+		}
 	}
 }
 

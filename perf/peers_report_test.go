@@ -55,6 +55,8 @@ Medians of the rounds (least … most).
 		"POST → 201, p50 ms | 20.0 (20.0 … 20.0) | 0 (0 … 0) | 0 (0 … 0)",
 		"POST → a watch says Running, p99 ms | 3000 (3000 … 3000) | 0 (0 … 0) | 0 (0 … 0)",
 		"Swell : Kubernetes, pods/s to Running | 53.3, 26.7, 17.8 | median 26.7",
+		"servers and load, CPU µs per pod | 21000 (21000 … 21000) | 750 (750 … 750) | 375 (375 … 375)",
+		"Kubernetes : Swell, servers and load, CPU µs per pod | 28.0, 28.0, 28.0 | median 28.0",
 		"Kubernetes : Swell, servers, CPU µs per pod | 40.0, 40.0, 40.0 | median 40.0",
 	} {
 		if !hasLine(out.String(), strings.Split(line, " | ")) {
@@ -66,7 +68,7 @@ Medians of the rounds (least … most).
 	for _, one := range rates {
 		names[one.Name] = one.spread
 	}
-	if len(names) != 2+3*11 || names["Swell, more pods: pods/s to 201"].Median != 80 || names[ratioRunning] != (spread{Median: 26.67, Min: 17.78, Max: 53.33}) {
+	if len(names) != 3+3*12 || names["Swell, more pods: pods/s to 201"].Median != 80 || names[ratioRunning] != (spread{Median: 26.67, Min: 17.78, Max: 53.33}) {
 		t.Errorf("%+v", names)
 	}
 	if len(figures) != 9 || figures[0].Name != "Kubernetes: POST → 201" || figures[0].P99.Median != 40 {
