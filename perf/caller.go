@@ -20,8 +20,9 @@ import (
 // caller makes requests and shows every answer as it is: what a scenario expects to be refused, broken off or
 // already there is for the scenario to judge.
 type caller struct {
-	client *http.Client
-	pods   string // URL of the pods of the default namespace
+	client      *http.Client
+	pods        string // URL of the pods of the default namespace
+	connections int
 }
 
 // answer is what came back.
@@ -39,11 +40,13 @@ func newCaller(cfg *rest.Config, connections int) (*caller, error) {
 	}
 	transport := &turns{}
 	for range connections {
-		transport.over = append(transport.over, &http.Transport{TLSClientConfig: tlsConfig.Clone(), ForceAttemptHTTP2: true})
+		transport.over = append(transport.over, &http.Transport{
+			TLSClientConfig: tlsConfig.Clone(), ForceAttemptHTTP2: true, MaxConnsPerHost: 1, // else each request of a burst dials
+		})
 	}
 	return &caller{
-		client: &http.Client{Transport: transport},
-		pods:   cfg.Host + "/api/v1/namespaces/" + metav1.NamespaceDefault + "/pods",
+		connections: connections, client: &http.Client{Transport: transport},
+		pods: cfg.Host + "/api/v1/namespaces/" + metav1.NamespaceDefault + "/pods",
 	}, nil
 }
 
@@ -63,6 +66,16 @@ func (t *turns) CloseIdleConnections() {
 	for _, one := range t.over {
 		one.CloseIdleConnections()
 	}
+}
+
+// warm opens the connections.
+func (c *caller) warm(ctx context.Context, readyz string) error {
+	for range c.connections {
+		if _, _, err := c.must(ctx, http.MethodGet, readyz, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *caller) do(ctx context.Context, method, url string, body []byte) (answer, error) {

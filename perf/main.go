@@ -52,6 +52,7 @@ func main() {
 	root.PersistentFlags().StringVar(&s.results, "results", "perf/results", "folder to write the result into; empty: nowhere")
 	root.AddCommand(startCommand(&s), slotsCommand(&s), idleCommand(&s), resizeCommand(&s), createCommand(&s), peersCommand(&s))
 	root.AddCommand(killCommand(&s))
+	root.AddCommand(restartCommand(&s), burstCommand(&s), churnCommand(&s), listWatchCommand(&s), scaleCommand(&s))
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "perf:", err)
 		os.Exit(1)
