@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -29,8 +30,11 @@ import (
 type fleet struct {
 	dir    string
 	nodes  []*simNode
+	sim    sim.Config // of the hosts
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
+
+	attachLatency time.Duration // of their networks
 }
 
 type simNode struct {
@@ -48,8 +52,11 @@ const (
 )
 
 // startFleet joins n hosts to the control plane whose authority this is.
-func startFleet(ctx context.Context, n int, address string, ca *pki.CA) (_ *fleet, err error) {
-	f := &fleet{}
+func startFleet(ctx context.Context, n int, address string, ca *pki.CA, change ...func(*fleet)) (_ *fleet, err error) {
+	f := &fleet{sim: sim.Config{Script: func(nodelet.Container) sim.Script { return sim.Script{Forever: true} }}}
+	for _, c := range change {
+		c(f)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, f.close())
@@ -79,7 +86,7 @@ func (f *fleet) makeNode(ctx context.Context, name, address string, ca *pki.CA) 
 		return nil, nil, err
 	}
 	dir := filepath.Join(f.dir, name)
-	host := sim.NewHost(sim.Config{Script: func(nodelet.Container) sim.Script { return sim.Script{Forever: true} }})
+	host := sim.NewHost(f.sim)
 	n := &simNode{name: name, runtime: host.Runtime()}
 	if n.journal, err = journal.Open(filepath.Join(dir, "journal"), bootclock.Host()); err != nil {
 		return n, nil, err
@@ -90,7 +97,7 @@ func (f *fleet) makeNode(ctx context.Context, name, address string, ca *pki.CA) 
 	quiet := slog.New(slog.DiscardHandler)
 	if n.nodelet, err = nodelet.New(nodelet.Config{
 		NodeName: name, HostIP: "127.0.0.1", DataDir: dir, Runtime: n.runtime, Images: host.Images(),
-		Network: &sim.Network{}, Volumes: &sim.Volumes{}, Cgroups: &sim.Cgroups{}, Journal: n.journal, Logger: quiet,
+		Network: &sim.Network{Latency: f.attachLatency}, Volumes: &sim.Volumes{}, Cgroups: &sim.Cgroups{}, Journal: n.journal, Logger: quiet,
 		ClusterDNS: []string{"127.0.0.1"}, MemoryCapacity: 256 << 30, CPUCapacity: hostCPU * 1000,
 	}); err != nil {
 		return n, nil, err

@@ -4,6 +4,7 @@
 //	go run ./perf start       create a pod → answered, process running, seen running by a watch
 //	go run ./perf create      pods a second on a fleet of simulated hosts
 //	go run ./perf peers       the same beside Kubernetes, in turn; make bench-peers builds what it needs
+//	go run ./perf tide        a day of demand: slots by forecast, a fixed pool, none
 //	go run ./perf resize      resize a running pod → in the kernel's files, answered, seen in its status
 //
 // Each runs several rounds, each on a fresh data directory, prints medians with their spread over the
@@ -53,6 +54,7 @@ func main() {
 	root.AddCommand(startCommand(&s), slotsCommand(&s), idleCommand(&s), resizeCommand(&s), createCommand(&s), peersCommand(&s))
 	root.AddCommand(killCommand(&s))
 	root.AddCommand(restartCommand(&s), burstCommand(&s), churnCommand(&s), listWatchCommand(&s), scaleCommand(&s))
+	root.AddCommand(tideCommand(&s))
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "perf:", err)
 		os.Exit(1)

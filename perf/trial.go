@@ -30,7 +30,7 @@ type trial struct {
 }
 
 // startTrial starts the control plane. The caller closes the trial.
-func (s *setting) startTrial(ctx context.Context) (_ *trial, err error) {
+func (s *setting) startTrial(ctx context.Context, args ...string) (_ *trial, err error) {
 	if err := raiseFileLimit(); err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (s *setting) startTrial(ctx context.Context) (_ *trial, err error) {
 		return nil, err
 	}
 	if t.in, err = instance.New(instance.Config{
-		Binary: filepath.Join(s.bin, "swell"), Role: "controlplane", DataDir: t.data(), Args: []string{"--node-listen", t.nodes},
+		Binary: filepath.Join(s.bin, "swell"), Role: "controlplane", DataDir: t.data(), Args: append([]string{"--node-listen", t.nodes}, args...),
 	}); err != nil {
 		return nil, err
 	}
@@ -64,12 +64,12 @@ func (s *setting) startTrial(ctx context.Context) (_ *trial, err error) {
 func (t *trial) data() string { return filepath.Join(t.dir, "data") }
 
 // join makes a fleet of n hosts and returns when all are ready.
-func (t *trial) join(ctx context.Context, n int) error {
+func (t *trial) join(ctx context.Context, n int, change ...func(*fleet)) error {
 	ca, err := pki.Open(filepath.Join(t.data(), "pki"))
 	if err != nil {
 		return err
 	}
-	if t.fleet, err = startFleet(ctx, n, t.nodes, ca); err != nil {
+	if t.fleet, err = startFleet(ctx, n, t.nodes, ca, change...); err != nil {
 		return err
 	}
 	return awaitReady(ctx, t.client, n)

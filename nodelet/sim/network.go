@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
 
 	"swell.dev/swell/nodelet"
 )
@@ -15,6 +16,8 @@ var _ nodelet.Network = (*Network)(nil)
 
 // Network gives out addresses of a range that nobody can reach. Its zero value is empty.
 type Network struct {
+	Latency time.Duration // of an Attach that makes something
+
 	mu   sync.Mutex // guards what follows
 	last netip.Addr
 	pods map[string]netip.Addr
@@ -24,7 +27,15 @@ type Network struct {
 var base = netip.MustParseAddr("198.18.0.0")
 
 // Attach implements nodelet.Network.
-func (n *Network) Attach(_ context.Context, p nodelet.PodNetwork) (nodelet.Attachment, error) {
+func (n *Network) Attach(ctx context.Context, p nodelet.PodNetwork) (nodelet.Attachment, error) {
+	n.mu.Lock()
+	_, ok := n.pods[p.PodUID]
+	n.mu.Unlock()
+	if !ok {
+		if err := wait(ctx, n.Latency); err != nil {
+			return nodelet.Attachment{}, err
+		}
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	ip, ok := n.pods[p.PodUID]

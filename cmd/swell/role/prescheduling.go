@@ -3,6 +3,7 @@ package role
 import (
 	"fmt"
 	"time"
+	_ "time/tzdata" // for hosts without a time zone database: schedules name zones
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
