@@ -55,10 +55,12 @@ var encodings = sync.Pool{New: func() any { return new([]byte) }}
 
 // PodTemplate hashes everything of a defaulted pod that decides what a host makes ready for it. What a slot is
 // made to fit when its pod comes is left out: the containers' environment, the host name, the pod's name and
-// labels, and the node. The seed is this process's own, so nobody can make two templates meet.
+// labels, and the node; so is the priority, which
+// no host knows. The seed is this process's own, so nobody can make two templates meet.
 func PodTemplate(pod *corev1.Pod) uint64 {
 	spec := pod.Spec // shallow: nothing below is changed in place
 	spec.NodeName, spec.Hostname = "", ""
+	spec.PriorityClassName, spec.Priority, spec.PreemptionPolicy = "", nil, nil // a slot has none: it is given up first
 	spec.Containers, spec.InitContainers = withoutEnv(spec.Containers), withoutEnv(spec.InitContainers)
 
 	var h maphash.Hash

@@ -48,6 +48,7 @@ func TestPodTemplate(t *testing.T) {
 		"node":                 {func(p *corev1.Pod) { p.Spec.NodeName = "n" }, true},
 		"an environment":       {func(p *corev1.Pod) { p.Spec.Containers[0].Env[0].Value = "2" }, true},
 		"no environment":       {func(p *corev1.Pod) { p.Spec.Containers[0].Env = nil }, true},
+		"priority":             {func(p *corev1.Pod) { p.Spec.PriorityClassName, p.Spec.Priority = "high", new(int32) }, true},
 		"another annotation":   {func(p *corev1.Pod) { p.Annotations = map[string]string{"a": "b"} }, true},
 		"image":                {func(p *corev1.Pod) { p.Spec.Containers[0].Image = "registry.example/cart:v2" }, false},
 		"command":              {func(p *corev1.Pod) { p.Spec.Containers[0].Command = []string{"/cart", "-v"} }, false},
