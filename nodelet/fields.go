@@ -152,15 +152,30 @@ func (m *machine) configVersion() string {
 
 // configHash stands for the pod's config maps, secrets, labels, annotations and sizes.
 func configHash(a Assignment) string {
+	b := make([]byte, 0, 256)
+	for _, name := range sortedKeys(a.ConfigMaps) {
+		b = strconv.AppendQuote(strconv.AppendQuote(append(b, 'c'), name), a.ConfigMaps[name].ResourceVersion)
+	}
+	for _, name := range sortedKeys(a.Secrets) {
+		b = strconv.AppendQuote(strconv.AppendQuote(append(b, 's'), name), a.Secrets[name].ResourceVersion)
+	}
+	for _, m := range [...]map[string]string{a.Pod.Labels, a.Pod.Annotations} {
+		for _, key := range sortedKeys(m) {
+			b = strconv.AppendQuote(strconv.AppendQuote(b, key), m[key])
+		}
+		b = append(b, '.')
+	}
 	h := fnv.New64a()
-	for _, name := range slices.Sorted(maps.Keys(a.ConfigMaps)) {
-		fmt.Fprintf(h, "c%q%q", name, a.ConfigMaps[name].ResourceVersion)
-	}
-	for _, name := range slices.Sorted(maps.Keys(a.Secrets)) {
-		fmt.Fprintf(h, "s%q%q", name, a.Secrets[name].ResourceVersion)
-	}
-	fmt.Fprintf(h, "%q%q%d", formatMap(a.Pod.Labels), formatMap(a.Pod.Annotations), a.Pod.Generation)
+	h.Write(strconv.AppendInt(b, a.Pod.Generation, 10))
 	return strconv.FormatUint(h.Sum64(), 16)
+}
+
+// sortedKeys is for maps that are mostly empty, and asked for at each step of a pod.
+func sortedKeys[V any](m map[string]V) []string {
+	if len(m) == 0 {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(m))
 }
 
 func hasConfigVolume(pod *corev1.Pod) bool {

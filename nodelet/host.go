@@ -97,10 +97,11 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 	if err != nil {
 		return fail("FailedMount", err)
 	}
-	if err := writeHostFiles(h.dir, a.Pod, attached.IP, h.cfg); err != nil {
-		return fail("FailedCreatePodSandBox", err)
+	made, err := writeHostFiles(h.dir, a.Pod, attached.IP, h.cfg)
+	if err == nil && (act.Slot || !made) { // a new folder has no slot's logs
+		err = h.linkLogs(a, act.Slot)
 	}
-	if err := h.linkLogs(a, act.Slot); err != nil {
+	if err != nil {
 		return fail("FailedCreatePodSandBox", err)
 	}
 	out.Sandbox = sandbox{IP: attached.IP, NetNS: attached.NetNS, IPCNS: attached.IPCNS, Volumes: volumes}

@@ -109,28 +109,41 @@ func (h *host) linkLogs(a Assignment, slot bool) error {
 	if errors.Is(err, os.ErrNotExist) && !slot || err == nil && have == want {
 		return nil
 	}
-	wrap := func(err error) error {
-		if err != nil {
-			return fmt.Errorf("pod %s: logs: %w", h.uid, err)
-		}
-		return nil
+	if err == nil || errors.Is(err, os.ErrNotExist) {
+		err = h.moveLogs(have, want, link)
 	}
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return wrap(err)
+	if err != nil {
+		return fmt.Errorf("pod %s: logs: %w", h.uid, err)
 	}
+	return nil
+}
+
+// moveLogs gives the folder of logs, if there is one, another path, and has the link point to it.
+func (h *host) moveLogs(have, want, link string) error {
+	err := os.ErrNotExist
 	if have != "" {
-		if err := os.Rename(have, want); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return wrap(err)
+		err = os.Rename(have, want)
+	}
+	if errors.Is(err, os.ErrNotExist) {
+		_, err = makeFolder(want, 0o755)
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := makeFolder(h.dir, 0o700); err != nil {
+		return err
+	}
+	if have == "" {
+		return os.Symlink(want, link)
+	}
+	next := link + ".new"
+	if err = os.Symlink(want, next); errors.Is(err, os.ErrExist) {
+		if err = os.Remove(next); err == nil {
+			err = os.Symlink(want, next)
 		}
 	}
-	if err := os.MkdirAll(want, 0o755); err != nil {
-		return wrap(err)
+	if err != nil {
+		return err
 	}
-	if err := os.Remove(link + ".new"); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return wrap(err)
-	}
-	if err := os.Symlink(want, link+".new"); err != nil {
-		return wrap(err)
-	}
-	return wrap(os.Rename(link+".new", link))
+	return os.Rename(next, link)
 }

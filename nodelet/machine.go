@@ -5,7 +5,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 
 	"swell.dev/swell/api/v1alpha1"
 )
@@ -174,7 +173,7 @@ func (m *machine) assign(a Assignment) {
 			c := &a.Pod.Spec.InitContainers[i]
 			allocated[c.Name] = c.Resources
 		}
-		if !equality.Semantic.DeepEqual(m.allocated, allocated) {
+		if !sameSizesOf(m.allocated, allocated) {
 			m.resize.retry = retry{}
 		}
 		m.allocated = allocated

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 )
 
 // resizeRetryLimit bounds the wait between two attempts at a resize that the kernel refused.
@@ -28,19 +27,21 @@ func (m *machine) decideResize() {
 	if !m.setUp || m.actuated == nil || m.resize.busy {
 		return
 	}
-	target := maps.Clone(m.actuated)
+	target := m.actuated
 	var inPlace, creating bool
 	var restart []*container
 	for _, c := range m.containers {
 		want, have := m.allocated[c.spec.Name], m.actuated[c.spec.Name]
 		switch {
-		case equality.Semantic.DeepEqual(want, have):
+		case sameResources(want, have):
 		case c.op == opRun:
 			creating = true // with the former size; its cgroup can be written once it is there
 		case c.phase == phaseRunning && needsRestart(c.spec, have, want):
 			restart = append(restart, c)
 		default:
-			inPlace = true
+			if !inPlace {
+				inPlace, target = true, maps.Clone(m.actuated)
+			}
 			target[c.spec.Name] = want
 		}
 	}
@@ -96,7 +97,7 @@ func needsRestart(c *corev1.Container, have, want corev1.ResourceRequirements) b
 // After a refusal it starts at the size that the kernel holds.
 func (m *machine) resizeHolds(c *container) bool {
 	return m.setUp && m.resize.active && (m.resize.busy || m.resize.err == "") &&
-		!equality.Semantic.DeepEqual(m.allocated[c.spec.Name], m.actuated[c.spec.Name])
+		!sameResources(m.allocated[c.spec.Name], m.actuated[c.spec.Name])
 }
 
 func (m *machine) resizedDone(in inResized) {

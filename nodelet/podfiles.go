@@ -69,20 +69,30 @@ func readHostResolver() (*resolver, error) {
 	return &resolver{}, nil
 }
 
-// writeHostFiles writes the files that a pod's containers share into its folder, which it makes. They are
-// bound into running containers, so they are written in place and only where they differ.
-func writeHostFiles(dir string, pod *corev1.Pod, ip string, cfg *Config) error {
+// filer is a Volumes of a host that has the files which are bound into every container elsewhere than in the
+// pods' folders: hosts, hostname, resolver and termination message.
+type filer interface {
+	WriteFile(path string, content []byte, mode uint32) error
+}
+
+// writeHostFiles writes the files that a pod's containers share into its folder, which it makes, and says
+// whether that is new. They are bound into running containers, so they are written in place and only where
+// they differ.
+func writeHostFiles(dir string, pod *corev1.Pod, ip string, cfg *Config) (made bool, err error) {
 	host, err := hostResolver()
 	if err != nil {
-		return err
+		return false, err
 	}
 	name, err := utsHostname(pod, cfg.ClusterDomain)
 	if err != nil {
-		return err
+		return false, err
 	}
-	made, err := makeFolder(dir)
-	if err != nil {
-		return err
+	write := writeFile
+	f, elsewhere := cfg.Volumes.(filer)
+	if elsewhere {
+		write = f.WriteFile
+	} else if made, err = makeFolder(dir, 0o700); err != nil {
+		return made, err
 	}
 	for _, file := range [...]struct {
 		name    string
@@ -93,21 +103,21 @@ func writeHostFiles(dir string, pod *corev1.Pod, ip string, cfg *Config) error {
 		{fileResolv, podResolver(pod, host, cfg.ClusterDNS, cfg.ClusterDomain).bytes()},
 	} {
 		path := dir + "/" + file.name
-		if !made {
+		if !made && !elsewhere {
 			if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, file.content) {
 				continue
 			}
 		}
-		if err := writeFile(path, file.content, 0o644); err != nil {
-			return err
+		if err := write(path, file.content, 0o644); err != nil {
+			return made, err
 		}
 	}
-	return nil
+	return made, nil
 }
 
-// makeFolder makes a pod's folder and says whether it wasn't there.
-func makeFolder(dir string) (made bool, err error) {
-	switch err := unix.Mkdir(dir, 0o700); {
+// makeFolder makes a folder and says whether it wasn't there.
+func makeFolder(dir string, mode uint32) (made bool, err error) {
+	switch err := unix.Mkdir(dir, mode); {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, unix.EEXIST):
@@ -115,8 +125,8 @@ func makeFolder(dir string) (made bool, err error) {
 	case !errors.Is(err, unix.ENOENT):
 		return false, fmt.Errorf("folder %s: %w", dir, err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return false, fmt.Errorf("pod's folder: %w", err)
+	if err := os.MkdirAll(dir, os.FileMode(mode)); err != nil {
+		return false, err
 	}
 	return true, nil
 }

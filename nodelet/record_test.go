@@ -92,7 +92,7 @@ func TestRecords(t *testing.T) {
 	save(t, r, "b", "renamed", "")
 	save(t, r, "c", "third", "10.0.0.3")
 	for _, uid := range []string{"a", "c", "stray"} {
-		if _, err := makeFolder(r.podDir(uid)); err != nil {
+		if _, err := makeFolder(r.podDir(uid), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -221,7 +221,7 @@ func TestDamagedRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	save(t, r, "after", "second", "10.0.0.2")
-	if _, err := makeFolder(r.podDir("unknown")); err != nil {
+	if _, err := makeFolder(r.podDir("unknown"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.close(); err != nil {

@@ -2,6 +2,7 @@ package nodelet
 
 import (
 	"maps"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -49,6 +50,17 @@ func oomScore(class corev1.PodQOSClass, memoryRequest, capacity int64) int {
 	default:
 		return int(min(max(1000-1000*memoryRequest/capacity, 3), 999))
 	}
+}
+
+// sameSizesOf reports whether two sets of containers have the same resources.
+func sameSizesOf(a, b map[string]corev1.ResourceRequirements) bool {
+	return maps.EqualFunc(a, b, sameResources)
+}
+
+// sameResources does what equality.Semantic.DeepEqual does, without reflection: it is asked at each step of a pod.
+func sameResources(a, b corev1.ResourceRequirements) bool {
+	same := func(a, b resource.Quantity) bool { return a.Cmp(b) == 0 }
+	return maps.EqualFunc(a.Requests, b.Requests, same) && maps.EqualFunc(a.Limits, b.Limits, same) && slices.Equal(a.Claims, b.Claims)
 }
 
 // actualResources answers what a running container has. The kernel's values are coarser than the ones

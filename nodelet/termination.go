@@ -28,6 +28,9 @@ const (
 // folder is there.
 func (b *builder) terminationFile(name string, attempt int32) (string, error) {
 	path := terminationPath(b.dir, name, attempt)
+	if f, ok := b.cfg.Volumes.(filer); ok {
+		return path, f.WriteFile(path, nil, 0o666)
+	}
 	fd, err := openFile(path, unix.O_CREAT|unix.O_WRONLY, 0o666)
 	if err != nil {
 		return "", err

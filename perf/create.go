@@ -19,6 +19,7 @@ type createConfig struct {
 	rate                              float64 // pods a second; 0: a closed loop
 	encoding, protocol, watcher       string
 	profiles                          string
+	hostFiles                         bool
 }
 
 // openWorkers is how many requests an open loop has under way at most, if not told.
@@ -63,6 +64,7 @@ host runs.`,
 	cmd.Flags().StringVar(&c.encoding, "encoding", "protobuf", "of bodies and answers: protobuf or json")
 	cmd.Flags().StringVar(&c.protocol, "protocol", protocolH1, "of the clients: h1, HTTP/1.1 with a kept connection for each, or h2, HTTP/2 over shared ones")
 	cmd.Flags().StringVar(&c.watcher, "watcher", watcherRaw, "what reads the watch: raw, which decodes only what is counted, or client-go")
+	cmd.Flags().BoolVar(&c.hostFiles, "host-files", false, "write the files that hosts bind into containers too (hosts, hostname, resolver, termination message); else they are simulated like volumes")
 	cmd.Flags().StringVar(&c.profiles, "profiles", "", "write CPU profiles of the control plane and of this process into this folder")
 	return cmd
 }
@@ -97,6 +99,8 @@ func (s *setting) create(ctx context.Context, c createConfig, media string) erro
 		"nodes": fmt.Sprint(c.nodes), "clients": fmt.Sprint(c.clients), "protocol": c.protocol, "encoding": c.encoding, "watcher": c.watcher,
 		"etcd": "embedded, fsync on", "hosts": "simulated, their disks in memory", "pods": "one in a request, 100m 64Mi",
 	}
+	with["files bound into containers"] = map[bool]string{false: "simulated", true: "written"}[c.hostFiles]
+	with["GOGC of this process"] = fmt.Sprint(ownGC)
 	if c.protocol == protocolH2 {
 		with["connections"] = fmt.Sprint(c.connections)
 	}
@@ -112,6 +116,7 @@ type round struct {
 	allAnswered, allRunning time.Duration
 	controlCPU, loadCPU     time.Duration
 	controlRSS, loadRSS     int64
+	perNodelet              int64 // bytes of an idle one
 	transactions, mutations float64
 	refused                 int64
 	unseen                  int // pods that no watch said to be Running
@@ -127,6 +132,7 @@ func (r *round) into(rates *rates, pods int) {
 	rates.add("load, fleet and watch, CPU µs per pod", r.loadCPU.Seconds()*1e6/n)
 	rates.add("control plane, peak RSS in MiB", float64(r.controlRSS)/(1<<20))
 	rates.add("load, fleet and watch, peak RSS in MiB", float64(r.loadRSS)/(1<<20))
+	rates.add("an idle nodelet, heap and stacks in KiB", float64(r.perNodelet)/1024)
 	rates.add("etcd transactions", r.transactions)
 	rates.add("changes per etcd transaction", r.mutations/max(r.transactions, 1))
 	rates.add("pods per etcd transaction", n/max(r.transactions, 1))
@@ -144,13 +150,14 @@ func (s *setting) createRound(ctx context.Context, c createConfig, media string)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, t.close(ctx)) }()
-	if err := t.join(ctx, c.nodes); err != nil {
+	if err := t.join(ctx, c.nodes, func(f *fleet) { f.files = c.hostFiles }); err != nil {
 		return nil, err
 	}
 	r, made, err := measureCreate(ctx, c, media, t)
 	if err != nil {
 		return nil, err
 	}
+	r.perNodelet = t.perNodelet
 	if r.found, r.perNode, err = t.check(ctx, answeredAs(made)); err != nil {
 		return nil, err
 	}

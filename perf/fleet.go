@@ -27,7 +27,10 @@ import (
 
 // fleet is simulated hosts in this process: the real nodelet, session and journal, over real gRPC, on a
 // simulated runtime. Each has a disk of its own in reality, so their records are kept in memory (/dev/shm).
+// Containers, images, networks, cgroups and volumes are simulated, and so are the files that are bound into
+// containers, unless they are asked for.
 type fleet struct {
+	files  bool // write the files that are bound into containers
 	dir    string
 	nodes  []*simNode
 	sim    sim.Config // of the hosts
@@ -97,7 +100,7 @@ func (f *fleet) makeNode(ctx context.Context, name, address string, ca *pki.CA) 
 	quiet := slog.New(slog.DiscardHandler)
 	if n.nodelet, err = nodelet.New(nodelet.Config{
 		NodeName: name, HostIP: "127.0.0.1", DataDir: dir, Runtime: n.runtime, Images: host.Images(),
-		Network: &sim.Network{Latency: f.attachLatency}, Volumes: &sim.Volumes{}, Cgroups: &sim.Cgroups{}, Journal: n.journal, Logger: quiet,
+		Network: &sim.Network{Latency: f.attachLatency}, Volumes: f.volumes(), Cgroups: &sim.Cgroups{}, Journal: n.journal, Logger: quiet,
 		ClusterDNS: []string{"127.0.0.1"}, MemoryCapacity: 256 << 30, CPUCapacity: hostCPU * 1000,
 	}); err != nil {
 		return n, nil, err
@@ -121,6 +124,14 @@ func (f *fleet) makeNode(ctx context.Context, name, address string, ca *pki.CA) 
 		Version: "perf", Log: quiet,
 	})
 	return n, s, err
+}
+
+// volumes are a host's. Without sim.Volumes' own way to write files the nodelet writes them.
+func (f *fleet) volumes() nodelet.Volumes {
+	if f.files {
+		return struct{ nodelet.Volumes }{&sim.Volumes{}}
+	}
+	return &sim.Volumes{}
 }
 
 // nodeTLS is what a node that joined dials with.

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -33,6 +34,7 @@ type setting struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	debug.SetGCPercent(ownGC)
 	var s setting
 	root := &cobra.Command{
 		Use: "perf", Short: "Measure Swell from outside", SilenceUsage: true, SilenceErrors: true,

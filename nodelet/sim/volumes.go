@@ -36,6 +36,9 @@ func (v *Volumes) Prepare(_ context.Context, a nodelet.Assignment, _ string) (ma
 	return out, nil
 }
 
+// WriteFile writes nothing: no container will read it.
+func (v *Volumes) WriteFile(string, []byte, uint32) error { return nil }
+
 // Usage implements nodelet.Volumes.
 func (v *Volumes) Usage(context.Context, string) ([]string, error) { return nil, nil }
 

@@ -285,6 +285,9 @@ func (c *controlPlane) listenAndServe(apiListener, nodeListener net.Listener) er
 	c.grpc = grpc.NewServer(
 		grpc.Creds(credentials.NewTLS(config)),
 		grpc.MaxRecvMsgSize(64<<20), grpc.MaxSendMsgSize(64<<20),
+		// There is a connection for each host. TLS has a record in a buffer of its own, and a connection that
+		// has nothing to write needs no buffer.
+		grpc.ReadBufferSize(0), grpc.SharedWriteBuffer(true),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 5 * time.Second, PermitWithoutStream: true}),
 	)
