@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // run starts a container: the one that is held, if it fits, or one that it makes. An instance that a former
@@ -120,21 +122,22 @@ func (h *host) linkLogs(a Assignment, slot bool) error {
 
 // moveLogs gives the folder of logs, if there is one, another path, and has the link point to it.
 func (h *host) moveLogs(have, want, link string) error {
-	err := os.ErrNotExist
-	if have != "" {
-		err = os.Rename(have, want)
+	if have == "" {
+		_, err := makeFolder(want, 0o755)
+		if err == nil {
+			_, err = makeFolder(h.dir, 0o700)
+		}
+		if err == nil {
+			err = os.Symlink(want, link)
+		}
+		return err
 	}
+	err := unix.Rename(have, want) // os.Rename looks first, and there is nothing to see
 	if errors.Is(err, os.ErrNotExist) {
 		_, err = makeFolder(want, 0o755)
 	}
 	if err != nil {
 		return err
-	}
-	if _, err := makeFolder(h.dir, 0o700); err != nil {
-		return err
-	}
-	if have == "" {
-		return os.Symlink(want, link)
 	}
 	next := link + ".new"
 	if err = os.Symlink(want, next); errors.Is(err, os.ErrExist) {
@@ -145,5 +148,5 @@ func (h *host) moveLogs(have, want, link string) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(next, link)
+	return unix.Rename(next, link)
 }
