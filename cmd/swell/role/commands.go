@@ -181,6 +181,7 @@ func newNodelet(version string) *cobra.Command {
 			}
 			defer func() { err = errors.Join(err, n.close()) }()
 			n.wg.Go(func() { id.keep(cmd.Context()) })
+			n.wg.Go(func() { trim(cmd.Context()) })
 			fmt.Fprintf(cmd.OutOrStdout(), "node        %s\ncontrol     %s\n%s\n", nc.NodeName, jc.Address, readyLine)
 			<-cmd.Context().Done()
 			return nil
