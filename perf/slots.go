@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,10 +22,15 @@ func slotsCommand(s *setting) *cobra.Command {
 			latency := []*series{
 				{name: "container waits: assigned → Running"}, {name: "sandbox ready: assigned → Running"}, {name: "cold, image present: assigned → Running"},
 			}
+			hit, cold := startSeries("a slot waits: "), startSeries("no slots: ")
+			all := slices.Concat(hit, cold, latency)
 			var per rates
 			for range s.rounds {
-				for _, one := range latency {
+				for _, one := range all {
 					one.begin()
+				}
+				if err := s.withSystem(ctx, func(y *system) error { return y.startInSlots(ctx, pods, hit, cold, &per) }); err != nil {
+					return err
 				}
 				err := withRealNode(ctx, s.bin, func(n *realNode) error {
 					for i, depth := range depths {
@@ -50,7 +56,9 @@ func slotsCommand(s *setting) *cobra.Command {
 					return err
 				}
 			}
-			return s.publish("slots", pods, map[string]string{"from": "an assignment's arrival at the nodelet, in process"}, &per, latency...)
+			return s.publish("slots", pods, map[string]string{
+				"POST": "to the REST API of swell up, etcd embedded, fsync on", "assigned": "an assignment's arrival at a nodelet in process, without control plane",
+			}, &per, all...)
 		},
 	}
 	cmd.Flags().IntVar(&pods, "pods", 30, "pods of each kind in each round")

@@ -22,7 +22,8 @@ import (
 
 // system is one round's: `swell up` on a fresh data directory, with the example server's image on its node.
 type system struct {
-	pods typedcorev1.PodInterface
+	pods   typedcorev1.PodInterface
+	client *kubernetes.Clientset
 }
 
 // image under which the example server is imported, and its program.
@@ -75,7 +76,7 @@ func (s *setting) withSystem(ctx context.Context, round func(*system) error) (er
 	if err := s.importImage(ctx, client, dir); err != nil {
 		return err
 	}
-	return round(&system{pods: client.CoreV1().Pods(metav1.NamespaceDefault)})
+	return round(&system{pods: client.CoreV1().Pods(metav1.NamespaceDefault), client: client})
 }
 
 func (s *setting) importImage(ctx context.Context, client *kubernetes.Clientset, dir string) error {
