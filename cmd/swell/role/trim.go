@@ -13,11 +13,11 @@ import (
 )
 
 // A nodelet runs beside its pods: what it doesn't need is theirs. trimGC keeps its heap close to what is alive,
-// which is little; and every trimEvery the pages of the program that were touched since are let go of, most of
-// which only the start has needed.
+// which is little; and every trimEvery what is free of it goes back, with the pages of the program that were
+// touched since, most of which only the start or a moment has needed.
 const (
 	trimGC    = 50
-	trimEvery = time.Minute
+	trimEvery = 30 * time.Second
 )
 
 // trim runs until ctx ends.
@@ -27,15 +27,13 @@ func trim(ctx context.Context) {
 	}
 	ticker := time.NewTicker(trimEvery)
 	defer ticker.Stop()
-	for first := true; ; first = false {
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		}
-		if first {
-			debug.FreeOSMemory()
-		}
+		debug.FreeOSMemory()
 		if err := dropProgramPages(); err != nil {
 			return // nothing is lost but memory
 		}
