@@ -170,7 +170,7 @@ func (c *core) census(x *crowd, key string, only *filter) *census {
 	} else {
 		for _, n := range c.fleet.nodes {
 			for _, r := range n.held {
-				if x.matches(r.namespace, r.labels) {
+				if r.kin != nil && x.matches(r.kin.namespace, r.kin.labels) {
 					s.add(n, 1)
 				}
 			}

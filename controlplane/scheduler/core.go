@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"fmt"
-	"unique"
 
 	"swell.dev/swell/controlplane"
 )
@@ -13,9 +12,9 @@ type core struct {
 	pods    map[string]*reservation // by uid; slots as well
 	slots   slots
 	ranks   []rankSum // what all of them hold, by rank
+	kins    kins
 	plans   plans
 	crowds  crowds
-	labels  labelSets // of the pods that have room
 	filters map[string]*filter
 	search  search
 	pending pending
@@ -36,11 +35,10 @@ type core struct {
 // reservation is what one pod holds on its node.
 type reservation struct {
 	uid       string
-	namespace string
 	name      string
+	kin       *kin // nil: it is a slot
 	node      *node
 	ports     []controlplane.HostPort
-	labels    map[string]string
 	plan      *plan                // nil: it has no rules
 	created   int64                // in nanoseconds; who is younger goes first
 	allocated controlplane.Demand  // admitted
@@ -52,7 +50,6 @@ type reservation struct {
 	rank      rank
 	index     int32  // in node.held
 	doom      uint16 // counts what was decided about its node's taints
-	known     bool   // who has it: a pod, not a slot
 	leaving   bool   // its room will be free
 }
 
@@ -63,15 +60,14 @@ type sizes struct {
 }
 
 func (r *reservation) key() controlplane.Key {
-	return controlplane.Key{Resource: "pods", Namespace: r.namespace, Name: r.name}
+	return controlplane.Key{Resource: "pods", Namespace: r.kin.namespace, Name: r.name}
 }
 
 func (r *reservation) reserved() controlplane.Demand { return r.allocated.Max(r.actual) }
 
 func newCore() *core {
 	return &core{
-		labels: newLabelSets(),
-		fleet:  newFleet(), pods: map[string]*reservation{}, slots: newSlots(), plans: newPlans(), crowds: newCrowds(), filters: map[string]*filter{},
+		fleet: newFleet(), pods: map[string]*reservation{}, slots: newSlots(), kins: newKins(), plans: newPlans(), crowds: newCrowds(), filters: map[string]*filter{},
 		pending: newPending(), stirred: map[*line]bool{},
 	}
 }
@@ -145,10 +141,11 @@ func (c *core) drop(r *reservation) {
 	n.letGo(r)
 	n.giveBack(r.ports)
 	c.use(r, r.reserved(), controlplane.Demand{})
-	if r.known {
+	if r.kin != nil {
 		c.account(r, controlplane.Demand{}, -1)
 		c.leaveCrowds(r)
 		c.unplan(r.plan)
+		c.kins.leave(r.kin)
 	}
 }
 
@@ -216,7 +213,8 @@ func (c *core) bind(n *node, req controlplane.PlaceRequest) {
 
 func (c *core) reserve(n *node, req *controlplane.PlaceRequest) {
 	if c.watch != nil {
-		c.watch(n, req)
+		seen := *req
+		c.watch(n, &seen)
 	}
 	r := &reservation{uid: req.UID, node: n, allocated: req.Demand, ports: req.HostPorts}
 	c.hold(r)
@@ -233,13 +231,11 @@ func (c *core) hold(r *reservation) {
 
 // identify says which pod has the room: from then on rules and ranks look at it.
 func (c *core) identify(r *reservation, req *controlplane.PlaceRequest) {
-	r.namespace, r.name, r.created = unique.Make(req.Key.Namespace).Value(), req.Key.Name, req.Created.UnixNano()
-	r.labels = c.labels.share(req.Labels)
+	r.kin, r.name, r.created = c.kins.join(req.Key.Namespace, req.Labels), req.Key.Name, req.Created.UnixNano()
 	r.rank, r.leaving, r.plan = rankOf(req), req.Leaving, c.planOf(req)
 	if r.plan != nil {
 		r.plan.uses++
 	}
-	r.known = true
 	c.joinCrowds(r)
 	c.account(r, r.reserved(), 1)
 	if r.node.pool != nil && r.node.pool.expels {

@@ -46,7 +46,7 @@ func naive(c *core, req *controlplane.PlaceRequest, n *node) string {
 		}
 		for _, t := range antiTerms(req.Rules) {
 			for _, r := range c.pods {
-				if r.known && inDomain(n, r.node, t.TopologyKey) && naiveMatches(t, req.Key.Namespace, r.namespace, r.labels) {
+				if r.kin != nil && inDomain(n, r.node, t.TopologyKey) && naiveMatches(t, req.Key.Namespace, r.kin.namespace, r.kin.labels) {
 					return "anti-affinity"
 				}
 			}
@@ -54,7 +54,7 @@ func naive(c *core, req *controlplane.PlaceRequest, n *node) string {
 	}
 	for uid, r := range c.pods {
 		for _, t := range antiTerms(rulesOf[uid]) {
-			if r.known && inDomain(n, r.node, t.TopologyKey) && naiveMatches(t, r.namespace, req.Key.Namespace, req.Labels) {
+			if r.kin != nil && inDomain(n, r.node, t.TopologyKey) && naiveMatches(t, r.kin.namespace, req.Key.Namespace, req.Labels) {
 				return "existing anti-affinity"
 			}
 		}
@@ -172,7 +172,7 @@ func naiveSpread(c *core, req *controlplane.PlaceRequest, n *node, s corev1.Topo
 		if v := o.spec.Labels[s.TopologyKey]; counts(o) {
 			domains[v] += 0
 			for _, r := range o.held {
-				if r.known && r.namespace == req.Key.Namespace && selector.Matches(labels.Set(r.labels)) {
+				if r.kin != nil && r.kin.namespace == req.Key.Namespace && selector.Matches(labels.Set(r.kin.labels)) {
 					domains[v]++
 				}
 			}
@@ -210,7 +210,7 @@ func naiveTogether(c *core, req *controlplane.PlaceRequest, n *node, terms []cor
 		}
 		here := false
 		for _, r := range c.pods {
-			if r.known && all(r.namespace, r.labels) {
+			if r.kin != nil && all(r.kin.namespace, r.kin.labels) {
 				if _, has := r.node.spec.Labels[t.TopologyKey]; has && r.node.known {
 					any = true
 				}

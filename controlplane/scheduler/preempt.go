@@ -35,6 +35,42 @@ type bargain struct {
 	left controlplane.Demand // beyond what is needed, if all up to that rank went
 }
 
+func (b bargain) compare(o bargain) int {
+	return cmp.Or(cmp.Compare(b.rank, o.rank), cmp.Compare(b.left.CPUMilli, o.left.CPUMilli),
+		cmp.Compare(b.left.MemoryBytes, o.left.MemoryBytes), cmp.Compare(b.node.spec.Name, o.node.spec.Name))
+}
+
+// bargains keeps the maxTried cheapest: a heap with the dearest first.
+type bargains []bargain
+
+func (b *bargains) add(x bargain) {
+	h := *b
+	if len(h) < maxTried {
+		*b = append(h, x)
+		if len(*b) == maxTried {
+			slices.SortFunc(*b, func(x, y bargain) int { return y.compare(x) })
+		}
+		return
+	}
+	if x.compare(h[0]) >= 0 {
+		return
+	}
+	h[0] = x
+	for i := 0; ; {
+		dearest := i
+		for _, child := range [2]int{2*i + 1, 2*i + 2} {
+			if child < len(h) && h[child].compare(h[dearest]) > 0 {
+				dearest = child
+			}
+		}
+		if dearest == i {
+			return
+		}
+		h[i], h[dearest] = h[dearest], h[i]
+		i = dearest
+	}
+}
+
 // Bounds of the search for the cheapest victims: so many nodes are worked out in full, and of them so many
 // are compared on which it would do.
 const (
@@ -49,31 +85,28 @@ func (c *core) preempt(w *waiting) {
 	if w.claim != nil || !shape.prey(c.ranks) {
 		return
 	}
-	var bargains []bargain
+	var found bargains
 	if name := w.req.NodeName; name != "" {
 		if n := c.fleet.nodes[name]; n != nil && n.known {
 			if b, ok := c.bargain(n, w); ok {
-				bargains = append(bargains, b)
+				found.add(b)
 			}
 		}
 	} else {
 		for _, n := range c.fleet.list {
 			if b, ok := c.bargain(n, w); ok {
-				bargains = append(bargains, b)
+				found.add(b)
 			}
 		}
 	}
-	slices.SortFunc(bargains, func(a, b bargain) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), cmp.Compare(a.left.CPUMilli, b.left.CPUMilli),
-			cmp.Compare(a.left.MemoryBytes, b.left.MemoryBytes), cmp.Compare(a.node.spec.Name, b.node.spec.Name))
-	})
+	slices.SortFunc(found, bargain.compare)
 	var best *sacrifice
 	compared := 0
-	for i := range bargains[:min(len(bargains), maxTried)] {
-		if best != nil && bargains[i].rank > best.highest {
+	for i := range found {
+		if best != nil && found[i].rank > best.highest {
 			break // it can only be dearer
 		}
-		if s := c.sacrifice(bargains[i].node, w); s != nil {
+		if s := c.sacrifice(found[i].node, w); s != nil {
 			if best == nil || s.cheaper(best) {
 				best = s
 			}

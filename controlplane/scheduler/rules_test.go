@@ -174,7 +174,7 @@ func checkRules(t *testing.T, c *core, step int) {
 			fresh := newCensus(s.key, s.filter)
 			for _, n := range c.fleet.nodes {
 				for _, r := range n.held {
-					if r.known && x.matches(r.namespace, r.labels) {
+					if r.kin != nil && x.matches(r.kin.namespace, r.kin.labels) {
 						fresh.add(n, 1)
 					}
 				}
@@ -183,6 +183,18 @@ func checkRules(t *testing.T, c *core, step int) {
 				t.Errorf("step %d: a census by %s counts %v, there are %v", step, s.key, s.pods, fresh.pods)
 			}
 		}
+	}
+	related := map[*kin]int{}
+	for _, r := range c.pods {
+		related[r.kin]++
+	}
+	for k, n := range related {
+		if k != nil && k.uses != n {
+			t.Errorf("step %d: %d pods of a kin, counted %d", step, n, k.uses)
+		}
+	}
+	if len(c.kins.all) > len(related) {
+		t.Errorf("step %d: %d kins, pods are of %d", step, len(c.kins.all), len(related))
 	}
 	if len(c.stirred)+len(c.relined)+len(c.freed) > 0 {
 		t.Errorf("step %d: something is left to settle", step)

@@ -15,7 +15,7 @@ func (c *core) census1(r *reservation, by int) {
 	if len(c.crowds.all) == 0 {
 		return
 	}
-	for _, x := range c.crowds.of(r.namespace, r.labels) {
+	for _, x := range c.crowds.of(r.kin.namespace, r.kin.labels) {
 		for _, s := range x.censuses {
 			s.add(r.node, by)
 		}
@@ -148,13 +148,14 @@ func (c *core) update(req controlplane.PlaceRequest) {
 		return
 	}
 	r := c.pods[req.UID]
-	if r == nil {
+	if r == nil || r.kin == nil {
 		return
 	}
 	next := c.planOf(&req)
 	c.leaveCrowds(r)
 	c.unplan(r.plan)
-	if r.labels, r.plan = c.labels.share(req.Labels), next; next != nil {
+	c.kins.leave(r.kin)
+	if r.kin, r.plan = c.kins.join(req.Key.Namespace, req.Labels), next; next != nil {
 		next.uses++
 	}
 	c.joinCrowds(r)
