@@ -160,9 +160,12 @@ func (c *core) bargain(n *node, w *waiting) (bargain, bool) {
 	}
 	room, pods := n.freeWithSlots(), n.spec.MaxPods-n.pods-n.claimedPods+len(n.slots)
 	for _, cl := range n.claims {
-		if cl.waiting.line.shape.rank < shape.rank {
+		if cl.waiting.line.shape.rank < shape.rank { // it would be given up, and who leaves for it leaves anyway
 			d, p := cl.keeps()
-			room, pods = room.Add(d), pods+p
+			room, pods = room.Add(d), pods+p+len(cl.leave)
+			for _, r := range cl.leave {
+				room = room.Add(r.reserved())
+			}
 		}
 	}
 	highest := leavingRank
@@ -201,14 +204,20 @@ func (s *sacrifice) cheaper(o *sacrifice) bool {
 func (c *core) sacrifice(n *node, w *waiting) *sacrifice {
 	shape := &w.line.shape
 	var lesser []*reservation
+	standing := func(r *reservation) (rank, bool) {
+		if r.claim != nil && r.claim.waiting.line.shape.rank < shape.rank {
+			return leavingRank, true
+		}
+		return r.effective()
+	}
 	for _, r := range n.held {
-		if by, ok := r.effective(); ok && shape.mayTake(by) {
+		if by, ok := standing(r); ok && shape.mayTake(by) {
 			lesser = append(lesser, r)
 		}
 	}
 	slices.SortFunc(lesser, func(a, b *reservation) int {
-		x, _ := a.effective()
-		y, _ := b.effective()
+		x, _ := standing(a)
+		y, _ := standing(b)
 		return cmp.Or(cmp.Compare(y, x), cmp.Compare(a.created, b.created), cmp.Compare(a.uid, b.uid))
 	})
 	c.quiet = true

@@ -3,7 +3,8 @@ package scheduler
 // preferred answers an allowed node that the pod likes. It doesn't score the fleet: of every wish it takes
 // the tightest node that meets it, of all wishes together likewise, and the tightest node at all, and keeps
 // the one with the highest score. So what is preferred is met where it can be, at the cost of a search for
-// each wish; of wishes that exclude one another, all but the best may be lost.
+// each wish, or for each zone that even spread is wished for over; of wishes that exclude one another, all but
+// the best may be lost.
 func (s *search) preferred() *node {
 	p := s.plan
 	best := s.tightest()
@@ -54,9 +55,17 @@ func (s *search) preferred() *node {
 		if sp.hard {
 			continue
 		}
+		if values := s.fleet.values[sp.census.key]; len(values) <= maxLabels {
+			for v := range values { // whichever comes first: the score decides, and then the room
+				l := label{sp.census.key, v}
+				in(area{labels: []label{l}, size: len(s.fleet.having[l])}, true)
+				s.also = func(n *node) bool { return n.spec.Labels[l.key] == l.value }
+				consider()
+			}
+			continue
+		}
 		in(area{}, false)
 		least := s.least[i]
-		s.domains(sp.census, func(pods int) bool { return pods <= least })
 		s.also = func(n *node) bool { pods, ok := sp.census.at(n); return ok && pods <= least }
 		consider()
 	}

@@ -11,6 +11,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"swell.dev/swell/controlplane"
 )
 
@@ -19,9 +22,15 @@ var rewrite = flag.Bool("rewrite", false, "write the scenarios' outcomes anew")
 // TestScenarios runs the commands in testdata and compares what they answer. A line of a scenario is a
 // command, a comment, or (indented) an answer.
 //
-//	node NAME [cpu=MILLI] [memory=MIB] [pods=N] [notready] [cordoned] [KEY:VALUE ...]
+//	node NAME [cpu=MILLI] [memory=MIB] [pods=N] [notready] [cordoned] [taint=KEY:VALUE:EFFECT] [KEY:VALUE ...]
 //	remove NAME
 //	place|pend POD [cpu=] [memory=] [at=SECOND] [node=NAME] [KEY:VALUE ...]
+//	  [label=KEY:VALUE] [priority=N] [besteffort] [never] [class=NAME] [tolerate=KEY:VALUE:EFFECT[:SECONDS]]
+//	  [affinity=KEY:OPERATOR:VALUE,VALUE] [prefer=KEY:OPERATOR:VALUE] [spread=KEY:SKEW[:soft]] (of its own app)
+//	  [near=KEY:APP] [apart=KEY:APP] [fond=KEY:APP] [shy=KEY:APP] (the last two are wishes)
+//	leave POD
+//	relabel POD [label=KEY:VALUE ...]
+//	tell
 //	restore POD NODE [cpu=] [memory=]
 //	resize|actuated POD [cpu=] [memory=]
 //	release|revert POD
@@ -82,6 +91,8 @@ type arguments struct {
 	tenant             string
 	template           int
 	notReady, cordoned bool
+	taints             []corev1.Taint
+	req                controlplane.PlaceRequest // what of it is set by the words for rules
 	labels             map[string]string
 	ports              []controlplane.HostPort
 }
@@ -109,6 +120,10 @@ func parse(t *testing.T, words []string) arguments {
 			a.at = number()
 		case k == "port":
 			a.ports = append(a.ports, controlplane.HostPort{Protocol: "TCP", Port: int32(number())})
+		case k == "taint":
+			f := strings.Split(v, ":")
+			a.taints = append(a.taints, corev1.Taint{Key: f[0], Value: f[1], Effect: corev1.TaintEffect(f[2])})
+		case parseRule(&a.req, k, v):
 		case k == "tenant":
 			a.tenant = v
 		case k == "of":
@@ -132,24 +147,118 @@ func parse(t *testing.T, words []string) arguments {
 	return a
 }
 
+// parseRule takes a word about rules over; it reports false for any other.
+func parseRule(req *controlplane.PlaceRequest, k, v string) bool {
+	f := strings.Split(v, ":")
+	number := func(s string) int64 { n, _ := strconv.ParseInt(s, 10, 64); return n }
+	rules := func() *controlplane.Rules {
+		if req.Rules == nil {
+			req.Rules = &controlplane.Rules{}
+		}
+		return req.Rules
+	}
+	affinity := func() *corev1.Affinity {
+		if r := rules(); r.Affinity == nil {
+			r.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}, PodAffinity: &corev1.PodAffinity{}, PodAntiAffinity: &corev1.PodAntiAffinity{}}
+		}
+		return req.Rules.Affinity
+	}
+	apps := func(app string) *metav1.LabelSelector {
+		return &metav1.LabelSelector{MatchLabels: map[string]string{"app": app}}
+	}
+	expr := func() corev1.NodeSelectorTerm {
+		e := corev1.NodeSelectorRequirement{Key: f[0], Operator: corev1.NodeSelectorOperator(f[1])}
+		if len(f) > 2 {
+			e.Values = strings.Split(f[2], ",")
+		}
+		return corev1.NodeSelectorTerm{MatchExpressions: []corev1.NodeSelectorRequirement{e}}
+	}
+	term := func() corev1.PodAffinityTerm {
+		return corev1.PodAffinityTerm{TopologyKey: f[0], LabelSelector: apps(f[1])}
+	}
+	wish := func() corev1.WeightedPodAffinityTerm {
+		return corev1.WeightedPodAffinityTerm{Weight: 10, PodAffinityTerm: term()}
+	}
+	switch k {
+	case "label":
+		if req.Labels == nil {
+			req.Labels = map[string]string{}
+		}
+		req.Labels[f[0]] = f[1]
+	case "priority":
+		req.Priority = int32(number(v))
+	case "besteffort":
+		req.BestEffort = true
+	case "never":
+		req.NeverPreempt = true
+	case "class":
+		req.Class = controlplane.Class(v)
+	case "tolerate":
+		x := corev1.Toleration{Key: f[0], Operator: corev1.TolerationOpExists, Effect: corev1.TaintEffect(f[2])}
+		if f[1] != "" {
+			x.Operator, x.Value = corev1.TolerationOpEqual, f[1]
+		}
+		if len(f) > 3 {
+			x.TolerationSeconds = new(number(f[3]))
+		}
+		rules().Tolerations = append(rules().Tolerations, x)
+	case "affinity":
+		n := affinity().NodeAffinity
+		n.RequiredDuringSchedulingIgnoredDuringExecution = &corev1.NodeSelector{NodeSelectorTerms: []corev1.NodeSelectorTerm{expr()}}
+	case "prefer":
+		n := affinity().NodeAffinity
+		n.PreferredDuringSchedulingIgnoredDuringExecution = append(n.PreferredDuringSchedulingIgnoredDuringExecution, corev1.PreferredSchedulingTerm{Weight: 10, Preference: expr()})
+	case "spread":
+		s := corev1.TopologySpreadConstraint{TopologyKey: f[0], MaxSkew: int32(number(f[1])), WhenUnsatisfiable: corev1.DoNotSchedule, LabelSelector: apps(req.Labels["app"])}
+		if len(f) > 2 {
+			s.WhenUnsatisfiable = corev1.ScheduleAnyway
+		}
+		rules().Spread = append(rules().Spread, s)
+	case "near":
+		p := affinity().PodAffinity
+		p.RequiredDuringSchedulingIgnoredDuringExecution = append(p.RequiredDuringSchedulingIgnoredDuringExecution, term())
+	case "apart":
+		p := affinity().PodAntiAffinity
+		p.RequiredDuringSchedulingIgnoredDuringExecution = append(p.RequiredDuringSchedulingIgnoredDuringExecution, term())
+	case "fond":
+		p := affinity().PodAffinity
+		p.PreferredDuringSchedulingIgnoredDuringExecution = append(p.PreferredDuringSchedulingIgnoredDuringExecution, wish())
+	case "shy":
+		p := affinity().PodAntiAffinity
+		p.PreferredDuringSchedulingIgnoredDuringExecution = append(p.PreferredDuringSchedulingIgnoredDuringExecution, wish())
+	default:
+		return false
+	}
+	return true
+}
+
 func step(t *testing.T, c *core, line string) []string {
 	t.Helper()
 	words := strings.Fields(line)
-	if words[0] == "show" {
+	switch words[0] {
+	case "show":
 		return showNodes(c)
+	case "tell":
+		c.tell(100, 100)
+		var out []string
+		for _, d := range c.take() {
+			out = append(out, d.String())
+		}
+		return out
 	}
 	name, rest := words[1], words[2:]
 	var out []string
 	switch words[0] {
 	case "node":
 		a := parse(t, rest)
-		c.setNode(controlplane.Node{Name: name, Labels: a.labels, Capacity: a.demand, MaxPods: a.pods, Ready: !a.notReady, Cordoned: a.cordoned})
+		c.setNode(controlplane.Node{Name: name, Labels: a.labels, Capacity: a.demand, MaxPods: a.pods, Ready: !a.notReady, Cordoned: a.cordoned, Taints: a.taints})
 	case "remove":
 		c.removeNode(name)
 	case "place", "pend", "slot":
 		a := parse(t, rest)
-		req := controlplane.PlaceRequest{UID: name, Demand: a.demand, NodeName: a.node, NodeSelector: a.labels, HostPorts: a.ports, Created: time.Unix(int64(a.at), 0),
-			Key: controlplane.Key{Namespace: a.tenant}, Template: uint64(a.template)}
+		req := a.req
+		req.UID, req.Demand, req.NodeName, req.NodeSelector, req.HostPorts = name, a.demand, a.node, a.labels, a.ports
+		req.Created, req.Key.Namespace, req.Template = time.Unix(int64(a.at), 0), a.tenant, uint64(a.template)
 		if words[0] == "pend" {
 			c.pend(req)
 			break
@@ -185,6 +294,12 @@ func step(t *testing.T, c *core, line string) []string {
 		}
 	case "actuated":
 		c.actuated(name, parse(t, rest).demand)
+	case "leave":
+		c.leave(name)
+	case "relabel":
+		req := parse(t, rest).req
+		req.UID = name
+		c.update(req)
 	case "revert":
 		c.revert(name)
 	case "deepen":
