@@ -26,7 +26,7 @@ func (h *Hub) nodeConnected(ctx context.Context, described *corev1.Node) error {
 	o, err := h.cfg.Store.Commit(ctx, controlplane.Mutation{Key: key, Change: func(current controlplane.Object) (controlplane.Object, error) {
 		if current == nil {
 			n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{
-				Name: described.Name, UID: types.UID(uuid.NewString()), CreationTimestamp: metav1.Now(), Labels: described.Labels,
+				Name: described.Name, UID: types.UID(uuid.NewString()), CreationTimestamp: metav1.Now().Rfc3339Copy(), Labels: described.Labels,
 			}}
 			n.Status = described.Status
 			return n, nil
