@@ -27,9 +27,11 @@ vet: check-go
 	@unformatted=$$(gofmt -l *.go $(SOURCE_FOLDERS) e2e examples perf); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 
 .PHONY: bench
-bench: check-root build bin/httpserver ## measure starts and resizes on real containers, into perf/results
+bench: check-root build bin/httpserver bin/ctr ## measure starts, resizes and an idle nodelet on real containers, into perf/results
 	go run ./perf start
+	go run ./perf slots
 	go run ./perf resize
+	go run ./perf idle --rounds 3
 
 .PHONY: bench-peers
 bench-peers: check-root check-go bin/swell bin/peers/etcd bin/peers/kube-apiserver bin/peers/kube-scheduler ## measure Kubernetes and Swell side by side

@@ -26,6 +26,11 @@ bin/containerd bin/containerd-shim-runc-v2 &: make/provide make/tools/containerd
 	@make/provide containerd
 	@touch bin/containerd bin/containerd-shim-runc-v2
 
+# What `make bench` compares starts with.
+bin/ctr: make/provide make/tools/containerd/go.mod make/tools/containerd/go.sum .cache/go
+	@make/provide ctr
+	@touch $@
+
 bin/runc: make/provide make/tools/runc/go.mod make/tools/runc/go.sum .cache/go .cache/debian-build
 	@make/provide runc
 	@touch $@

@@ -5,6 +5,8 @@
 //	go run ./perf create      pods a second on a fleet of simulated hosts
 //	go run ./perf peers       the same beside Kubernetes, in turn; make bench-peers builds what it needs
 //	go run ./perf tide        a day of demand: slots by forecast, a fixed pool, none
+//	go run ./perf slots       start pods in slots, by depth, beside cold ones and ctr run
+//	go run ./perf idle        memory and CPU of a nodelet whose pods do nothing
 //	go run ./perf resize      resize a running pod → in the kernel's files, answered, seen in its status
 //
 // Each runs several rounds, each on a fresh data directory, prints medians with their spread over the
