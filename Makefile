@@ -26,12 +26,27 @@ vet: check-go
 	go vet ./...
 	@unformatted=$$(gofmt -l *.go $(SOURCE_FOLDERS) e2e examples perf); test -z "$$unformatted" || { echo "not gofmt-ed: $$unformatted"; exit 1; }
 
+# As much as half an hour of two cores holds; docs/performance.md has the commands for more.
 .PHONY: bench
-bench: check-root build bin/httpserver bin/ctr ## measure starts, resizes and an idle nodelet on real containers, into perf/results
+bench: check-root build bin/httpserver bin/ctr ## measure everything but peers, into perf/results and docs/performance.md
 	go run ./perf start
 	go run ./perf slots
 	go run ./perf resize
 	go run ./perf idle --rounds 3
+	go run ./perf create --pods 50000
+	go run ./perf create --pods 20000 --rate 1000 --rounds 3
+	go run ./perf create --pods 20000 --encoding json --rounds 3
+	go run ./perf list-watch --rounds 3
+	go run ./perf scale --nodes 100,1000 --pods 10000 --rounds 3
+	go run ./perf restart --rounds 3
+	go run ./perf burst --rounds 3
+	go run ./perf kill --rounds 3
+	go run ./perf churn --rounds 1
+	go run ./perf report
+
+.PHONY: report
+report: check-go ## write docs/performance.md's tables and plots from perf/results
+	go run ./perf report
 
 .PHONY: bench-peers
 bench-peers: check-root check-go bin/swell bin/peers/etcd bin/peers/kube-apiserver bin/peers/kube-scheduler ## measure Kubernetes and Swell side by side

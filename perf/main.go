@@ -3,6 +3,12 @@
 //
 //	go run ./perf start       create a pod → answered, process running, seen running by a watch
 //	go run ./perf create      pods a second on a fleet of simulated hosts
+//	go run ./perf churn       create and delete at a rate for minutes
+//	go run ./perf list-watch  many watches and lists beside a load
+//	go run ./perf scale       what a placement, a node and a pod cost on fleets of different sizes
+//	go run ./perf restart     the control plane is killed and started again, with many pods
+//	go run ./perf burst       more creates at once than the store takes
+//	go run ./perf kill        the control plane is killed in the middle of a burst
 //	go run ./perf peers       the same beside Kubernetes, in turn; make bench-peers builds what it needs
 //	go run ./perf tide        a day of demand: slots by forecast, a fixed pool, none
 //	go run ./perf slots       start pods in slots, by depth, beside cold ones and ctr run
@@ -10,7 +16,8 @@
 //	go run ./perf resize      resize a running pod → in the kernel's files, answered, seen in its status
 //
 // Each runs several rounds, each on a fresh data directory, prints medians with their spread over the
-// rounds, and writes them with the machine and the setting into perf/results/.
+// rounds, and writes them with the machine and the setting into perf/results/. From these, report writes the
+// tables and plots of docs/performance.md.
 package main
 
 import (
@@ -58,7 +65,7 @@ func main() {
 	root.AddCommand(startCommand(&s), slotsCommand(&s), idleCommand(&s), resizeCommand(&s), createCommand(&s), peersCommand(&s))
 	root.AddCommand(killCommand(&s))
 	root.AddCommand(restartCommand(&s), burstCommand(&s), churnCommand(&s), listWatchCommand(&s), scaleCommand(&s))
-	root.AddCommand(tideCommand(&s))
+	root.AddCommand(tideCommand(&s), reportCommand(&s))
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "perf:", err)
 		os.Exit(1)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -194,12 +195,16 @@ func (s *setting) publishWith(name string, samples int, with map[string]string, 
 	return s.publishAs(&r, r.print)
 }
 
+// pairs are points of curves, each of which gets one line.
+var pairs = regexp.MustCompile(`\[\s+(-?[\d.e+-]+),\s+(-?[\d.e+-]+)\s+\]`)
+
 // publishAs is publish for a scenario that prints in its own way.
 func (s *setting) publishAs(r *result, print func()) error {
 	raw, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
+	raw = pairs.ReplaceAll(raw, []byte("[$1, $2]"))
 	if s.json {
 		fmt.Println(string(raw))
 	} else {
