@@ -333,11 +333,14 @@ func (l *tideLoad) one(ctx context.Context, name string, life time.Duration) typ
 type slotReading struct{ hits, deep, misses, idle, off float64 }
 
 func readSlots(ctx context.Context, client *kubernetes.Clientset) (slotReading, error) {
-	var r slotReading
 	raw, err := client.CoreV1().RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
 	if err != nil {
-		return r, fmt.Errorf("metrics: %w", err)
+		return slotReading{}, fmt.Errorf("metrics: %w", err)
 	}
+	return parseSlots(raw), nil
+}
+
+func parseSlots(raw []byte) (r slotReading) {
 	for line := range bytes.Lines(raw) {
 		sample, value, ok := strings.Cut(strings.TrimSpace(string(line)), " ")
 		v, err := strconv.ParseFloat(value, 64)
@@ -359,7 +362,7 @@ func readSlots(ctx context.Context, client *kubernetes.Clientset) (slotReading, 
 			r.off = v
 		}
 	}
-	return r, nil
+	return r
 }
 
 func (r slotReading) since(before slotReading) *tideDay {
