@@ -100,53 +100,39 @@ func (h *host) hold(ctx context.Context, b *builder, act actHold) inHeld {
 	return out
 }
 
-// dirLogs is, in the folder of a pod that was a slot, a link to its folder of logs. Whoever writes the log of a
-// container that was held knows it by this name, whatever the pod is called that takes the slot.
+// dirLogs is, in the folder of a pod that was a slot, the folder of its logs. Whoever writes the log of a
+// container that was held knows it by this name, whatever the pod is called that takes the slot; under the
+// pod's own name a link leads to it.
 const dirLogs = "logs"
 
-// linkLogs makes a slot's folder of logs, and gives it the name of the pod that takes the slot.
+// linkLogs makes a slot's folder of logs, and the link for the pod that takes the slot.
 func (h *host) linkLogs(a Assignment, slot bool) error {
-	link, want := filepath.Join(h.dir, dirLogs), podLogDir(h.cfg.LogDir, a.Pod.Namespace, a.Pod.Name, h.uid)
-	have, err := os.Readlink(link)
-	if errors.Is(err, os.ErrNotExist) && !slot || err == nil && have == want {
-		return nil
-	}
-	if err == nil || errors.Is(err, os.ErrNotExist) {
-		err = h.moveLogs(have, want, link)
-	}
+	err := h.linkLogsTo(filepath.Join(h.dir, dirLogs), podLogDir(h.cfg.LogDir, a.Pod.Namespace, a.Pod.Name, h.uid), slot)
 	if err != nil {
 		return fmt.Errorf("pod %s: logs: %w", h.uid, err)
 	}
 	return nil
 }
 
-// moveLogs gives the folder of logs, if there is one, another path, and has the link point to it.
-func (h *host) moveLogs(have, want, link string) error {
-	if have == "" {
-		_, err := makeFolder(want, 0o755)
+func (h *host) linkLogsTo(dir, link string, slot bool) error {
+	if slot {
+		_, err := makeFolder(h.dir, 0o700)
 		if err == nil {
-			_, err = makeFolder(h.dir, 0o700)
-		}
-		if err == nil {
-			err = os.Symlink(want, link)
+			_, err = makeFolder(dir, 0o755)
 		}
 		return err
 	}
-	err := unix.Rename(have, want) // os.Rename looks first, and there is nothing to see
-	if errors.Is(err, os.ErrNotExist) {
-		_, err = makeFolder(want, 0o755)
+	if err := unix.Access(dir, unix.F_OK); errors.Is(err, unix.ENOENT) {
+		return nil // it never was a slot
 	}
-	if err != nil {
-		return err
-	}
-	next := link + ".new"
-	if err = os.Symlink(want, next); errors.Is(err, os.ErrExist) {
-		if err = os.Remove(next); err == nil {
-			err = os.Symlink(want, next)
+	err := unix.Symlink(dir, link)
+	if errors.Is(err, unix.ENOENT) {
+		if err = os.MkdirAll(filepath.Dir(link), 0o755); err == nil {
+			err = unix.Symlink(dir, link)
 		}
 	}
-	if err != nil {
-		return err
+	if errors.Is(err, unix.EEXIST) {
+		return nil
 	}
-	return unix.Rename(next, link)
+	return err
 }

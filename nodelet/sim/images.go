@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/distribution/reference"
 
@@ -23,12 +24,20 @@ type Images struct{ h *Host }
 // Images connects to the host.
 func (h *Host) Images() *Images { return &Images{h: h} }
 
+// normalised remembers names: a fleet asks for the same few for each of its pods.
+var normalised sync.Map // of string to string
+
 func normalise(ref string) (string, error) {
+	if name, ok := normalised.Load(ref); ok {
+		return name.(string), nil
+	}
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
 		return "", fmt.Errorf("%w: %q: %w", nodelet.ErrImageName, ref, err)
 	}
-	return reference.TagNameOnly(named).String(), nil
+	name := reference.TagNameOnly(named).String()
+	normalised.Store(ref, name)
+	return name, nil
 }
 
 // Get implements nodelet.Images.
