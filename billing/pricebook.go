@@ -30,8 +30,12 @@ type PriceBook struct {
 	rates    map[string]Rate // class + "/" + qos
 }
 
-// Rate answers the rate for a class and a quality of service.
+// Rate answers the rate for a class and a quality of service. CPU and memory of a pod of class gpu cost what
+// they do otherwise.
 func (b *PriceBook) Rate(class, qos string) (Rate, error) {
+	if class == "gpu" {
+		class = "general-purpose"
+	}
 	r, ok := b.rates[class+"/"+qos]
 	if !ok {
 		return Rate{}, fmt.Errorf("price book: no price for class %q with QoS %q", class, qos)

@@ -141,16 +141,17 @@ func TestRemoval(t *testing.T) {
 func TestNode(t *testing.T) {
 	old := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "a", Labels: map[string]string{"zone": "old", "team": "x"}}}
 	old.Spec.Unschedulable = true
+	old.Spec.Taints = []corev1.Taint{{Key: "team", Value: "x", Effect: corev1.TaintEffectNoExecute}}
 	w := newWorld(t, old)
 	n, _ := w.connect("a")
 	o, _ := w.store.Get(nodeKey("a"))
 	node := o.(*corev1.Node)
-	if node.Labels["zone"] != "a" || node.Labels["team"] != "x" || !node.Spec.Unschedulable {
+	if node.Labels["zone"] != "a" || node.Labels["team"] != "x" || !node.Spec.Unschedulable || len(node.Spec.Taints) != 1 {
 		t.Errorf("the node is %+v", node)
 	}
 	want := controlplane.Node{Name: "a", Capacity: controlplane.Demand{CPUMilli: 4000, MemoryBytes: 8 << 30}, MaxPods: 50, Ready: true, Cordoned: true}
 	got := w.sched.known()["a"]
-	if got.Labels = nil; got.Name != want.Name || got.Capacity != want.Capacity || got.MaxPods != want.MaxPods || !got.Ready || !got.Cordoned {
+	if got.Labels = nil; got.Name != want.Name || got.Capacity != want.Capacity || got.MaxPods != want.MaxPods || !got.Ready || !got.Cordoned || len(got.Taints) != 1 {
 		t.Errorf("the scheduler knows %+v, want %+v", got, want)
 	}
 	pressure := func() *corev1.NodeCondition {
@@ -172,5 +173,15 @@ func TestNode(t *testing.T) {
 	n.next()
 	if again, _ := w.store.Get(nodeKey("a")); again != o {
 		t.Error("a heartbeat without news changes the node")
+	}
+}
+
+// TestNewNodeCanBePatched: a time with parts of a second would come back changed in a client's patch.
+func TestNewNodeCanBePatched(t *testing.T) {
+	w := newWorld(t)
+	w.connect("a")
+	o, _ := w.store.Get(nodeKey("a"))
+	if at := o.GetCreationTimestamp(); at.Nanosecond() != 0 || at.IsZero() {
+		t.Errorf("created at %s", at.Time)
 	}
 }

@@ -71,7 +71,7 @@ func billable(seg *usagev1.Segment) error {
 		return fmt.Errorf("%d milli-CPU and %d bytes: a size isn't negative", seg.CPUMilli, seg.MemoryBytes)
 	case !seg.Open() && seg.End.Before(seg.Start):
 		return fmt.Errorf("it ends at %s, before it starts at %s", seg.End, seg.Start)
-	case seg.ComputeClass != v1alpha1.ClassGeneralPurpose && seg.ComputeClass != v1alpha1.ClassPerformance:
+	case seg.ComputeClass != v1alpha1.ClassGeneralPurpose && seg.ComputeClass != v1alpha1.ClassPerformance && seg.ComputeClass != v1alpha1.ClassGPU:
 		return fmt.Errorf("compute class %q isn't known", seg.ComputeClass)
 	case seg.QoS != v1alpha1.QoSDefault && seg.QoS != v1alpha1.QoSBestEffort:
 		return fmt.Errorf("QoS %q isn't known", seg.QoS)

@@ -9,18 +9,27 @@
 //
 // Best fit: of the ready, uncordoned nodes with room, the one with the least free CPU, then the least free
 // memory, then the first name. A search tree over the nodes, ordered so and augmented with the most free
-// memory in each subtree, finds it in O(log nodes); a change of a node costs the same. A node selector is
-// answered from a tree of the nodes with one of its labels (the rarest), made when it is first asked for;
-// where the selector has more labels, the others are tested along the walk. A node name is looked up and,
-// as in Kubernetes, passes by a cordon.
+// memory in each subtree, finds it in O(log nodes); a change of a node costs the same. A node name is looked up
+// and, as in Kubernetes, passes by a cordon.
+//
+// Nodes with the same taints and classes are a pool with a tree of its own; within it a label that is asked for
+// has one (fleet.go). A pod's rules are made into a plan (plan.go, compile.go), which names the smallest set
+// of labels that all acceptable nodes have one of (search.go); the rest is tested on candidates. Rules about
+// other pods look at crowds: the pods that a selector matches, counted by the domains of a topology (crowd.go,
+// census.go). What is only preferred is searched for, not scored over all nodes (prefer.go).
 //
 // # Who gets room that becomes free
 //
 // Pods that run there first: the deferred resizes of that node, in the order in which they were asked
-// for, each that fits. Then the pending pods, in the order of creation, each that fits; a pod that doesn't
-// fit doesn't hold up those behind it. Pending pods of equal shape stand in one queue, so this costs
+// for, each that fits. Then the pending pods, the highest rank first (pods that aren't best-effort before those
+// that are, then by priority), then in the order of creation, each that fits; a pod that doesn't fit doesn't
+// hold up those behind it. Pending pods of equal shape stand in one queue, so this costs
 // O(shapes) for each pod placed, however many wait. No pod pends that fits anywhere: so whoever comes new
-// takes only room that nobody who waits could use.
+// takes only room that nobody who waits could use. What pods do to the crowds of others is followed up in the
+// same call (social.go).
+//
+// A pod that pends makes room at the cost of lesser ones if that helps (preempt.go): the victims are told to go,
+// and a claim keeps what they leave for the one that waits (claim.go).
 //
 // # Slots
 //

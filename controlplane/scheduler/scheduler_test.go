@@ -4,10 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	corev1 "k8s.io/api/core/v1"
 
 	"swell.dev/swell/controlplane"
 )
@@ -230,4 +234,81 @@ func BenchmarkSchedulerPlace(b *testing.B) {
 		}
 		s.Release("p")
 	}
+}
+
+// TestExpelledInTime lets pods stay on a tainted node for as long as they tolerate it.
+func TestExpelledInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var gone []string
+		began := time.Now()
+		s := start(t, Config{Evict: func(e controlplane.Eviction) {
+			mu.Lock()
+			defer mu.Unlock()
+			gone = append(gone, fmt.Sprintf("%s after %s: %s", e.Key.Name, time.Since(began), e.Reason))
+		}})
+		s.SetNode(host("a", 8))
+		for uid, seconds := range map[string]*int64{"never": nil, "soon": new(int64(5)), "late": new(int64(50)), "released": new(int64(7))} {
+			req := request1(uid, 1)
+			req.Rules = &controlplane.Rules{Tolerations: []corev1.Toleration{{Key: "k", Operator: corev1.TolerationOpExists, TolerationSeconds: seconds}}}
+			_, _ = s.Place(context.Background(), req)
+		}
+		_, _ = s.Place(context.Background(), request1("at once", 1))
+		tainted := host("a", 8)
+		tainted.Taints = []corev1.Taint{{Key: "k", Effect: corev1.TaintEffectNoExecute}}
+		s.SetNode(tainted)
+		s.Release("released")
+		time.Sleep(10 * time.Second)
+		s.SetNode(host("a", 8)) // the taint goes, and with it what was to come
+		time.Sleep(time.Hour)
+		s.SetNode(tainted)
+		s.SetNode(host("a", 8))
+		time.Sleep(time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
+		if want := "[at once after 0s: DeletionByTaintManager soon after 5s: DeletionByTaintManager]"; fmt.Sprint(gone) != want {
+			t.Errorf("%v, want %s", gone, want)
+		}
+		s.Close()
+	})
+}
+
+// TestWaitsIsToldOnce: why a pod waits is told soon, and again when something else is against it.
+func TestWaitsIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var told []string
+		s := start(t, Config{Waits: func(req controlplane.PlaceRequest, why string) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, req.Key.Name+": "+why)
+		}})
+		for i := range 3 * toldAtOnce {
+			s.Pend(request1(fmt.Sprint(i), 2))
+		}
+		time.Sleep(1500 * time.Millisecond)
+		mu.Lock()
+		if len(told) != toldAtOnce {
+			t.Errorf("%d were told at once", len(told))
+		}
+		mu.Unlock()
+		time.Sleep(time.Minute)
+		s.SetNode(host("a", 1))
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		counts := map[string]int{}
+		for _, line := range told {
+			_, why, _ := strings.Cut(line, ": ")
+			counts[why]++
+		}
+		want := map[string]int{
+			"no nodes available to schedule pods": 3 * toldAtOnce,
+			"0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. No node could hold it, even empty.": 3 * toldAtOnce,
+		}
+		if !maps.Equal(counts, want) {
+			t.Errorf("told %v", counts)
+		}
+		s.Close()
+	})
 }

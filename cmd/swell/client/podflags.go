@@ -28,7 +28,7 @@ type podFlags struct {
 }
 
 var (
-	classes   = []string{v1alpha1.ClassGeneralPurpose, v1alpha1.ClassPerformance}
+	classes   = []string{v1alpha1.ClassGeneralPurpose, v1alpha1.ClassPerformance, v1alpha1.ClassGPU}
 	qualities = []string{v1alpha1.QoSDefault, v1alpha1.QoSBestEffort}
 	restarts  = []string{string(corev1.RestartPolicyAlways), string(corev1.RestartPolicyOnFailure), string(corev1.RestartPolicyNever)}
 	pulls     = map[string]corev1.PullPolicy{"": "", "always": corev1.PullAlways, "missing": corev1.PullIfNotPresent, "never": corev1.PullNever}
