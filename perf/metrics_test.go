@@ -33,3 +33,12 @@ func TestOwnProcess(t *testing.T) {
 		t.Error("a process that isn't there has used CPU")
 	}
 }
+
+func TestRoomForHosts(t *testing.T) {
+	if err := roomFor(1); err != nil {
+		t.Error(err)
+	}
+	if err := roomFor(1 << 30); err == nil {
+		t.Error("more hosts than files can be opened for were taken")
+	}
+}

@@ -29,6 +29,9 @@ func scaleCommand(s *setting) *cobra.Command {
 			if room := slices.Min(c.sizes) * hostCPU * 10; c.pods+c.probes > room { // of 100m each
 				return fmt.Errorf("--pods %d and --probes %d: %d nodes have room for %d", c.pods, c.probes, slices.Min(c.sizes), room)
 			}
+			if err := roomFor(slices.Max(c.sizes)); err != nil { // before the smaller ones are measured
+				return err
+			}
 			return s.scale(cmd.Context(), c)
 		},
 	}

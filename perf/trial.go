@@ -133,6 +133,28 @@ func raiseFileLimit() error {
 	return nil
 }
 
+// filesPerHost are a connection, a journal and a record of pods; filesBeside is what else this process opens.
+const (
+	filesPerHost = 3
+	filesBeside  = 1000
+)
+
+// roomFor says why this process can't have so many hosts.
+func roomFor(nodes int) error {
+	if err := raiseFileLimit(); err != nil {
+		return err
+	}
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	if need := uint64(nodes)*filesPerHost + filesBeside; need > l.Cur {
+		return fmt.Errorf("%d simulated hosts open %d files, and this process may open %d: raise the hard limit (ulimit -Hn), or take at most %d hosts",
+			nodes, need, l.Cur, (l.Cur-min(l.Cur, filesBeside))/filesPerHost)
+	}
+	return nil
+}
+
 // filesWanted is for 10,000 hosts and more.
 const filesWanted = 1 << 17
 
