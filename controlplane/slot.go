@@ -55,21 +55,32 @@ var encodings = sync.Pool{New: func() any { return new([]byte) }}
 
 // PodTemplate hashes everything of a defaulted pod that decides what a host makes ready for it. What a slot is
 // made to fit when its pod comes is left out: the containers' environment, the host name, the pod's name and
-// labels, and the node; so is the priority, which
-// no host knows. The seed is this process's own, so nobody can make two templates meet.
-func PodTemplate(pod *corev1.Pod) uint64 {
-	spec := pod.Spec // shallow: nothing below is changed in place
+// labels, and the node; so is the priority, which no host knows. The seed is this process's own, so nobody can
+// make two templates meet.
+func PodTemplate(pod *corev1.Pod) uint64 { return SpecTemplate(&pod.Spec).Of(pod) }
+
+// PodSpecTemplate is the spec's part of a template.
+type PodSpecTemplate uint64
+
+// Of answers the template of a pod with that spec.
+func (t PodSpecTemplate) Of(pod *corev1.Pod) uint64 {
+	class, qos := pod.Annotations[v1alpha1.AnnotationComputeClass], pod.Annotations[v1alpha1.AnnotationQoS]
+	if class == "" && qos == "" {
+		return uint64(t)
+	}
+	return maphash.Comparable(templateSeed, [3]any{t, class, qos})
+}
+
+// SpecTemplate hashes what PodTemplate does but for the annotations. It is worth remembering where many pods have
+// one spec.
+func SpecTemplate(of *corev1.PodSpec) PodSpecTemplate {
+	spec := *of // shallow: nothing below is changed in place
 	spec.NodeName, spec.Hostname = "", ""
 	spec.PriorityClassName, spec.Priority, spec.PreemptionPolicy = "", nil, nil // a slot has none: it is given up first
 	spec.Containers, spec.InitContainers = withoutEnv(spec.Containers), withoutEnv(spec.InitContainers)
 
 	var h maphash.Hash
 	h.SetSeed(templateSeed)
-	h.WriteString(pod.Annotations[v1alpha1.AnnotationComputeClass])
-	h.WriteByte(0)
-	h.WriteString(pod.Annotations[v1alpha1.AnnotationQoS])
-	h.WriteByte(0)
-
 	buf := encodings.Get().(*[]byte)
 	defer encodings.Put(buf)
 	if n := spec.Size(); cap(*buf) < n {
@@ -81,7 +92,7 @@ func PodTemplate(pod *corev1.Pod) uint64 {
 	if n, err := spec.MarshalToSizedBuffer(*buf); err == nil {
 		h.Write((*buf)[len(*buf)-n:])
 	}
-	return h.Sum64()
+	return PodSpecTemplate(h.Sum64())
 }
 
 // withoutEnv answers the containers without their literal environment, themselves where they have none.

@@ -22,6 +22,11 @@ func keyOf(pod *corev1.Pod) podKey {
 // createPod places a pod and then commits it with its node: one durable write. A pod that no node has room
 // for is committed without one and waits.
 func (s *Server) createPod(ctx context.Context, o controlplane.Object) (controlplane.Object, error) {
+	return s.createPodOf(ctx, o, 0)
+}
+
+// createPodOf is createPod where the spec's template is known, or 0.
+func (s *Server) createPodOf(ctx context.Context, o controlplane.Object, template controlplane.PodSpecTemplate) (controlplane.Object, error) {
 	own := *o.(*corev1.Pod) // a generated name may make this run again; the rest of the spec isn't changed
 	pod := &own
 	req, err := controlplane.PodPlacement(pod)
@@ -29,7 +34,10 @@ func (s *Server) createPod(ctx context.Context, o controlplane.Object) (controlp
 		return nil, err
 	}
 	if s.cfg.Slots != nil && req.NodeName == "" {
-		req.Template = controlplane.PodTemplate(pod)
+		if template == 0 {
+			template = controlplane.SpecTemplate(&pod.Spec)
+		}
+		req.Template = template.Of(pod)
 	}
 	at, err := s.place(ctx, pod, &req)
 	if err != nil {

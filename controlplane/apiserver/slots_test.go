@@ -9,7 +9,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"k8s.io/client-go/kubernetes"
 
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
 )
 
@@ -124,6 +128,35 @@ func TestCreateTakesSlot(t *testing.T) {
 		t.Error(err)
 	}
 	expect(`default/g of default on "" in slot ""`)
+}
+
+// TestKnownSpecsTakeSlots: a spec whose bytes came before isn't decoded again, and is of the same workload.
+func TestKnownSpecsTakeSlots(t *testing.T) {
+	h := start(t, func(c *Config) {
+		c.Slots = &slotBook{}
+		c.Admission.ValidateMeta = func(*corev1.Pod) field.ErrorList { return nil }
+	})
+	template := testPod("expected")
+	testDefault(template)
+	h.ledger.slots[controlplane.Workload{Namespace: "default", Template: controlplane.PodTemplate(template)}] = []string{"slot-1", "slot-2"}
+	template.Annotations = map[string]string{v1alpha1.AnnotationQoS: v1alpha1.QoSBestEffort}
+	h.ledger.slots[controlplane.Workload{Namespace: "default", Template: controlplane.PodTemplate(template)}] = []string{"slot-3"}
+	cfg := h.rest()
+	cfg.ContentType = mediaProtobuf
+	client, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		p := testPod(fmt.Sprint("p", i))
+		want := types.UID(fmt.Sprint("slot-", i+1))
+		if i == 2 {
+			p.Annotations = template.Annotations
+		}
+		if made, err := client.CoreV1().Pods("default").Create(t.Context(), p, metav1.CreateOptions{}); err != nil || made.UID != want {
+			t.Errorf("got %v, %v; want %s", made.UID, err, want)
+		}
+	}
 }
 
 func TestPodsWithoutSlotsKeepTheirUID(t *testing.T) {

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"context"
 	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -104,10 +105,13 @@ func (s *Server) decodeNew(q *request, fieldValidation string) (controlplane.Obj
 // admit remembers the spec of a pod that was found valid.
 func (s *Server) admit(spec []byte, pod *corev1.Pod) {
 	a := &knownSpec{spec: pod.Spec, qos: pod.Status.QOSClass}
+	template := controlplane.SpecTemplate(&pod.Spec)
 	a.steps = steps{
 		prepare:  func(o controlplane.Object) { s.preparePodStatus(o.(*corev1.Pod), a.qos) },
 		validate: s.validatePodMeta,
-		create:   s.createPod,
+		create: func(ctx context.Context, o controlplane.Object) (controlplane.Object, error) {
+			return s.createPodOf(ctx, o, template)
+		},
 	}
 	s.templates.add(string(spec), a)
 }
