@@ -56,6 +56,10 @@ func (s *Store) Commit(ctx context.Context, m controlplane.Mutation) (controlpla
 	if err != nil {
 		return nil, err
 	}
+	if err := s.takeRoom(ctx, w); err != nil {
+		return nil, fmt.Errorf("%s: %w", m.Key, err)
+	}
+	defer s.room.Release(int64(w.size()))
 	if err := s.submit(w); err != nil {
 		return nil, fmt.Errorf("%s: %w", m.Key, err)
 	}
@@ -96,6 +100,23 @@ func (s *Store) enter(ctx context.Context) error {
 	case <-s.ended:
 		return s.endErr
 	}
+}
+
+// takeRoom takes the room of a write in the queue, which is bounded in bytes as well. It waits for it as enter
+// does.
+func (s *Store) takeRoom(ctx context.Context, w *write) error {
+	if s.room.TryAcquire(int64(w.size())) {
+		return nil
+	}
+	waiting, cancel := context.WithTimeout(ctx, s.cfg.QueueWait)
+	defer cancel()
+	if s.room.Acquire(waiting, int64(w.size())) == nil {
+		return nil
+	}
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("%d bytes wait: %w", s.cfg.MaxQueueBytes, controlplane.ErrOverloaded)
 }
 
 // change runs the mutation's function and checks what it answers. A panic in it is that mutation's error.

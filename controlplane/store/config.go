@@ -44,7 +44,8 @@ type Config struct {
 	MaxBatchOps   int           // objects in a transaction; default 100, below etcd's default of 128
 	MaxBatchBytes int           // default 1 MiB, below etcd's default of 1.5 MiB
 	MaxQueue      int           // mutations that wait or are under way; default 10,000
-	QueueWait     time.Duration // how long a mutation waits for a place in a full queue; default 1 s
+	MaxQueueBytes int           // of their writes; default 256 MiB, at least MaxBatchBytes
+	QueueWait     time.Duration // how long a mutation waits for a place or for room in a full queue; default 1 s
 	Window        int           // events kept for watches, for each resource; default 32,768
 	WindowBytes   int           // of the encoded objects in a window; default 64 MiB
 	PackAfter     time.Duration // how long an object is left alone before it is packed, up to twice that; default 5 s
@@ -92,6 +93,8 @@ func (c *Config) validate() error {
 	fill(&c.MaxBatchOps, 100)
 	fill(&c.MaxBatchBytes, 1<<20)
 	fill(&c.MaxQueue, 10_000)
+	fill(&c.MaxQueueBytes, 256<<20)
+	c.MaxQueueBytes = max(c.MaxQueueBytes, c.MaxBatchBytes)
 	fill(&c.QueueWait, time.Second)
 	fill(&c.Window, 32_768)
 	fill(&c.WindowBytes, 64<<20)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/semaphore"
+
 	"swell.dev/swell/controlplane"
 )
 
@@ -17,8 +19,9 @@ type Store struct {
 	lead  *leadership
 	locks keyLocks
 
-	places chan struct{} // one token for each mutation that waits or is under way
-	queue  chan *write   // to the committer; has room for every token's write
+	places chan struct{}       // one token for each mutation that waits or is under way
+	queue  chan *write         // to the committer; has room for every token's write
+	room   *semaphore.Weighted // bytes of writes in the queue
 
 	family   *family
 	packable chan struct{} // holds a token when there is a batch to pack
@@ -65,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{
 		cfg: cfg, keys: newKeys(cfg.Prefix),
 		places: make(chan struct{}, cfg.MaxQueue), queue: make(chan *write, cfg.MaxQueue),
-		family: newFamily(), packable: make(chan struct{}, 1),
+		room: semaphore.NewWeighted(int64(cfg.MaxQueueBytes)), family: newFamily(), packable: make(chan struct{}, 1),
 		tables: map[string]*table{}, limit: maxOrdinal,
 		closing: make(chan struct{}), committed: make(chan struct{}), ended: make(chan struct{}), lost: make(chan struct{}),
 	}
