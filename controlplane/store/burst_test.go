@@ -23,6 +23,7 @@ func TestBurst(t *testing.T) {
 	s := open(t, cfg)
 	sub := watch(t, s, "configmaps", s.Version())
 	answer := g.shut()
+	t.Cleanup(answer)
 
 	const burst, names = 2000, 500
 	var mu sync.Mutex
@@ -86,14 +87,11 @@ func TestBurst(t *testing.T) {
 func TestQueueIsBoundedByBytes(t *testing.T) {
 	s, g := newGatedStore(t, func(c *Config) { c.MaxBatchBytes, c.MaxQueueBytes, c.QueueWait = 100_000, 250_000, 1 })
 	open := g.shut()
-	first := &write{done: make(chan error, 1)}
-	s.queue <- first
-	await(t, "the committer is busy", func() bool { return len(s.queue) == 0 })
 	var wg sync.WaitGroup
-	for i := range 2 {
-		wg.Go(func() { put(t, s, fmt.Sprint(i), strings.Repeat("x", 90_000)) })
-	}
-	await(t, "two wait", func() bool { return len(s.queue) == 2 })
+	wg.Go(func() { put(t, s, "0", strings.Repeat("x", 90_000)) })
+	await(t, "one is in a transaction", func() bool { return g.waiting.Load() == 1 })
+	wg.Go(func() { put(t, s, "1", strings.Repeat("x", 90_000)) })
+	await(t, "one is queued", func() bool { return len(s.queue) == 1 })
 	_, err := s.Commit(t.Context(), controlplane.Mutation{Key: mapKey("late"), Change: set(configMap("late", strings.Repeat("x", 90_000)))})
 	if !errors.Is(err, controlplane.ErrOverloaded) {
 		t.Errorf("got %v", err)

@@ -50,7 +50,7 @@ func TestWhatWaitsSharesATransaction(t *testing.T) {
 	open := g.shut()
 	first := &write{done: make(chan error, 1)}
 	s.queue <- first
-	await(t, "the committer is busy", func() bool { return len(s.queue) == 0 })
+	await(t, "the committer is busy", func() bool { return g.waiting.Load() == 1 })
 	const writers = 64
 	var wg sync.WaitGroup
 	for i := range writers {
@@ -69,7 +69,7 @@ func TestBatchesAreBounded(t *testing.T) {
 	open := g.shut()
 	first := &write{done: make(chan error, 1)}
 	s.queue <- first
-	await(t, "the committer is busy", func() bool { return len(s.queue) == 0 })
+	await(t, "the committer is busy", func() bool { return g.waiting.Load() == 1 })
 	var wg sync.WaitGroup
 	for i := range 20 { // of which three fit into 4 KiB
 		wg.Go(func() { put(t, s, fmt.Sprint("large", i), strings.Repeat("x", 1200)) })

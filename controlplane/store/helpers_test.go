@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -172,10 +173,11 @@ func show(events []controlplane.Event) []string {
 // gate is a KV whose transactions a test can hold back or whose answers it can lose.
 type gate struct {
 	clientv3.KV
-	mu     sync.Mutex
-	closed chan struct{} // non-nil: transactions wait for it
-	lose   int           // answers to lose
-	err    error
+	waiting atomic.Int32 // transactions that are held back
+	mu      sync.Mutex
+	closed  chan struct{} // non-nil: transactions wait for it
+	lose    int           // answers to lose
+	err     error
 }
 
 func (g *gate) Txn(ctx context.Context) clientv3.Txn { return &gatedTxn{Txn: g.KV.Txn(ctx), gate: g} }
@@ -194,7 +196,9 @@ func (t *gatedTxn) Commit() (*clientv3.TxnResponse, error) {
 	closed := t.gate.closed
 	t.gate.mu.Unlock()
 	if closed != nil {
+		t.gate.waiting.Add(1)
 		<-closed
+		t.gate.waiting.Add(-1)
 	}
 	resp, err := t.Txn.Commit()
 	t.gate.mu.Lock()
@@ -211,12 +215,12 @@ func (g *gate) shut() (open func()) {
 	defer g.mu.Unlock()
 	c := make(chan struct{})
 	g.closed = c
-	return func() {
+	return sync.OnceFunc(func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.closed = nil
 		close(c)
-	}
+	})
 }
 
 func newGatedStore(t testing.TB, change func(*Config)) (*Store, *gate) {
@@ -228,7 +232,16 @@ func newGatedStore(t testing.TB, change func(*Config)) (*Store, *gate) {
 	if change != nil {
 		change(&cfg)
 	}
-	return open(t, cfg), g
+	s := open(t, cfg)
+	t.Cleanup(func() { // before the store's: a test that failed early has left the gate shut
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		if g.closed != nil {
+			close(g.closed)
+			g.closed = nil
+		}
+	})
+	return s, g
 }
 
 // await waits until a condition holds that no channel tells.

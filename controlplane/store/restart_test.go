@@ -103,7 +103,7 @@ func commitTogether(t *testing.T, s *Store, writes []*write) {
 	open := g.shut()
 	first := &write{done: make(chan error, 1)}
 	s.queue <- first
-	await(t, "the committer is busy", func() bool { return len(s.queue) == 0 })
+	await(t, "the committer is busy", func() bool { return g.waiting.Load() == 1 })
 	for _, w := range writes {
 		s.queue <- w
 	}
