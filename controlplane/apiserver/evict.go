@@ -115,7 +115,7 @@ func (s *Server) serveEviction(q *request) error {
 	return nil
 }
 
-// Nominated shows on a pod that waits where room is being made for it.
+// Nominated shows on a pod that waits where room is being made for it; no node: nowhere any more.
 func (s *Server) Nominated(req controlplane.PlaceRequest, node string) {
 	// A pod that is gone meanwhile has nothing to be shown.
 	_, _ = s.cfg.Store.Observe(req.Key, func(current controlplane.Object) controlplane.Object {

@@ -236,6 +236,11 @@ func TestWaits(t *testing.T) {
 	if p, _ = pods.Get(t.Context(), "big", metav1.GetOptions{}); p.Status.NominatedNodeName != "n1" {
 		t.Errorf("%+v", p.Status)
 	}
+	h.server.Nominated(req, "")
+	if p, _ = pods.Get(t.Context(), "big", metav1.GetOptions{}); p.Status.NominatedNodeName != "" {
+		t.Errorf("nominated no more: %+v", p.Status)
+	}
+	h.server.Nominated(req, "n1")
 	events, err := h.client().CoreV1().Events("default").List(t.Context(), metav1.ListOptions{FieldSelector: "reason=FailedScheduling,involvedObject.name=big"})
 	if err != nil || len(events.Items) != 2 {
 		t.Errorf("%+v, %v", events, err)

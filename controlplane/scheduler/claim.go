@@ -43,7 +43,7 @@ func (c *core) claimFor(w *waiting, s *sacrifice) {
 	for _, cl := range slices.Clone(n.claims) {
 		if cl.waiting.line.shape.rank < w.line.shape.rank {
 			lost = append(lost, cl.waiting)
-			c.dropClaim(cl)
+			c.abandon(cl)
 		}
 	}
 	w.claim = &claim{waiting: w, node: n, leave: s.leave}
@@ -90,6 +90,12 @@ func (c *core) dropClaim(cl *claim) {
 	c.fleet.reindex(n)
 }
 
+// abandon gives up the claim of a pod that goes on waiting, and tells.
+func (c *core) abandon(cl *claim) {
+	c.dropClaim(cl)
+	c.decisions = append(c.decisions, decision{kind: nominated, uid: cl.waiting.req.UID, request: &cl.waiting.req})
+}
+
 // forsake takes a pod that is gone out of the claim that waits for it.
 func (c *core) forsake(r *reservation) {
 	if cl := r.claim; cl != nil {
@@ -118,7 +124,7 @@ func (c *core) honour(n *node) {
 		n.claims = append(n.claims, cl)
 		n.reckon()
 		if len(cl.leave) == 0 {
-			c.dropClaim(cl)
+			c.abandon(cl)
 			c.freed = append(c.freed, n)
 		}
 	}
@@ -129,7 +135,7 @@ func (c *core) review(n *node) {
 	for _, cl := range slices.Clone(n.claims) {
 		w := cl.waiting
 		if w.claim == cl && !c.awaits(cl) {
-			c.dropClaim(cl)
+			c.abandon(cl)
 			c.freed = append(c.freed, n)
 			c.preempt(w)
 		}

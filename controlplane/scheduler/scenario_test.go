@@ -328,6 +328,9 @@ func (d decision) String() string {
 	case resized:
 		return fmt.Sprintf("resize of %s to %s admitted on %s", d.uid, size(d.resize), d.node)
 	case nominated:
+		if d.node == "" {
+			return fmt.Sprintf("no room is made for %s any more", d.uid)
+		}
 		return fmt.Sprintf("room for %s is made on %s", d.uid, d.node)
 	case evicted:
 		return fmt.Sprintf("evict %s from %s: %s", d.uid, d.node, d.message)

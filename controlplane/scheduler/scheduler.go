@@ -21,7 +21,8 @@ type Config struct {
 	SlotGivenUp func(uid, node string)
 	// Evict tells that a pod has to go. Its room is free when it is released. Nil: nobody is told.
 	Evict func(controlplane.Eviction)
-	// Nominated tells that room is being made for a pending pod on that node. Nil: nobody is told.
+	// Nominated tells that room is being made for a pending pod on that node; with no node, that none is any
+	// more. Nil: nobody is told.
 	Nominated func(req controlplane.PlaceRequest, node string)
 	// Waits tells why a pod pends, once and when it changes, to no more than toldAtOnce pods every TellEvery.
 	// Nil: nobody is told.
