@@ -59,7 +59,10 @@ type Controller struct {
 	mu   sync.Mutex // guards core, and keeps calls to the hub in the order of what they tell
 	core *core
 
-	published time.Time // Run's
+	// What follows is Run's.
+	published time.Time
+	room      controlplane.Demand // that pods leave, slots' included
+	counted   time.Time           // when that was
 }
 
 // New answers a controller; Run makes it work.
@@ -171,12 +174,19 @@ func (c *Controller) follow(ctx context.Context) error {
 	}
 }
 
+// countEvery is how often the fleet's room is counted.
+const countEvery = 5 * time.Second
+
 // step ends an interval.
 func (c *Controller) step(ctx context.Context, now time.Time) {
-	free, held := c.cfg.Scheduler.Room()
+	// To count the room takes a look at every node, and it changes slowly.
+	if now.Sub(c.counted) >= countEvery || c.room == (controlplane.Demand{}) {
+		free, held := c.cfg.Scheduler.Room()
+		c.room, c.counted = free.Add(held), now
+	}
 	c.mu.Lock()
 	closed := c.closedLocked()
-	orders := c.core.look(now, free, held, closed)
+	orders := c.core.look(now, c.room, closed)
 	leavings := c.core.takeLeavings()
 	c.mu.Unlock()
 	for _, uid := range leavings {

@@ -184,9 +184,9 @@ type order struct {
 }
 
 // look ends an interval: every workload's arrivals are learned, and what is to be added and dropped is
-// answered, the workloads that lack most first. Free is what all nodes have left, slots not counted as free;
-// a namespace that is closed gets none.
-func (c *core) look(now time.Time, free, inSlots controlplane.Demand, closed map[string]bool) []order {
+// answered, the workloads that lack most first. Room is what pods leave of all nodes; a namespace that is closed
+// gets none.
+func (c *core) look(now time.Time, room controlplane.Demand, closed map[string]bool) []order {
 	c.policies.look(now)
 	for _, w := range c.workloads {
 		c.learn(w, now)
@@ -201,7 +201,7 @@ func (c *core) look(now time.Time, free, inSlots controlplane.Demand, closed map
 		}
 		c.tally.idle(w, c.interval)
 	}
-	c.bound(free.Add(inSlots))
+	c.bound(room)
 	var out []order
 	for _, w := range c.workloads {
 		w.held = max(float64(w.wanted), w.held-max(0.25, 0.1*(w.held-float64(w.wanted))))

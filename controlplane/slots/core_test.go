@@ -86,7 +86,7 @@ func (y *trial) pass() {
 	for _, s := range y.slots {
 		held = held.Add(s.of.demand)
 	}
-	for _, o := range y.look(y.now, y.free, held, nil) {
+	for _, o := range y.look(y.now, y.free.Add(held), nil) {
 		for _, uid := range o.drop {
 			y.drop(uid)
 		}
