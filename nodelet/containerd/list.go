@@ -60,9 +60,6 @@ func (r *Runtime) withTask(s *nodelet.ContainerState, t *tasktypes.Process, labe
 	switch t.GetStatus() {
 	case tasktypes.Status_CREATED:
 		s.State = nodelet.StateCreated
-		if r.wasLetGo(s, labels) {
-			s.State = nodelet.StateRunning
-		}
 	case tasktypes.Status_RUNNING, tasktypes.Status_PAUSED, tasktypes.Status_PAUSING:
 		s.State = nodelet.StateRunning
 		if labels[labelHeld] != "" && labels[labelStarted] == "" {

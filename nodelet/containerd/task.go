@@ -26,18 +26,12 @@ func (r *Runtime) Start(ctx context.Context, id string) (int, time.Time, error) 
 	r.mu.Lock()
 	k := r.known[id]
 	held := k != nil && k.held != ""
-	ahead := k != nil && !held && !k.begun && k.pid > 0
 	if k != nil && !held {
 		k.begun = true
 	}
 	r.mu.Unlock()
 	if held {
 		return 0, time.Time{}, fmt.Errorf("container %s: %w: it is held", id, nodelet.ErrStart)
-	}
-	if ahead && r.letGo(ctx, id, k.pid) {
-		at := time.Now()
-		r.tellStart(k, id, at)
-		return k.pid, at, nil
 	}
 	pid, err := r.start(ctx, id)
 	if errdefs.IsNotFound(err) {
