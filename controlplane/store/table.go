@@ -1,7 +1,9 @@
 package store
 
 import (
+	"cmp"
 	"container/list"
+	"slices"
 	"strings"
 	"unique"
 
@@ -14,7 +16,7 @@ import (
 type table struct {
 	resource string
 	objects  map[name]*entry
-	order    *btree.BTree[*entry]
+	order    *btree.BTree[*entry] // but for volatile tables, which change much and are sorted when they are listed
 	window   window
 	subs     map[*subscription]struct{}
 
@@ -81,18 +83,20 @@ func (t *table) put(r *record) {
 		return
 	}
 	t.objects[e.name] = e
-	t.order.ReplaceOrInsert(e)
 	if t.volatile {
 		e.age = t.ages.PushBack(e)
+	} else {
+		t.order.ReplaceOrInsert(e)
 	}
 }
 
 func (t *table) remove(e *entry) {
 	e.current = nil
 	delete(t.objects, e.name)
-	t.order.Delete(e)
 	if e.age != nil {
 		t.ages.Remove(e.age)
+	} else {
+		t.order.Delete(e)
 	}
 }
 
@@ -108,6 +112,18 @@ func (t *table) append(c change) {
 
 // list answers the present records of a namespace, or all, sorted by namespace and name.
 func (t *table) list(namespace string) []*record {
+	if t.volatile {
+		var out []*record
+		for e := t.ages.Front(); e != nil; e = e.Next() {
+			if e := e.Value.(*entry); namespace == "" || e.namespace == namespace {
+				out = append(out, e.current)
+			}
+		}
+		slices.SortFunc(out, func(a, b *record) int {
+			return cmp.Or(strings.Compare(a.entry.namespace, b.entry.namespace), strings.Compare(a.entry.name.name, b.entry.name.name))
+		})
+		return out
+	}
 	if namespace == "" {
 		out := make([]*record, 0, t.order.Len())
 		t.order.Ascend(func(e *entry) bool {
