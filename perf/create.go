@@ -18,6 +18,7 @@ type createConfig struct {
 	nodes, pods, clients, connections int
 	rate                              float64 // pods a second; 0: a closed loop
 	encoding, protocol, watcher       string
+	prescheduling                     string
 	profiles                          string
 	hostFiles                         bool
 }
@@ -65,6 +66,7 @@ host runs.`,
 	cmd.Flags().StringVar(&c.protocol, "protocol", protocolH1, "of the clients: h1, HTTP/1.1 with a kept connection for each, or h2, HTTP/2 over shared ones")
 	cmd.Flags().StringVar(&c.watcher, "watcher", watcherRaw, "what reads the watch: raw, which decodes only what is counted, or client-go")
 	cmd.Flags().BoolVar(&c.hostFiles, "host-files", false, "write the files that hosts bind into containers too (hosts, hostname, resolver, termination message); else they are simulated like volumes")
+	cmd.Flags().StringVar(&c.prescheduling, "prescheduling", "automatic", "of the control plane: automatic, policy-only or off")
 	cmd.Flags().StringVar(&c.profiles, "profiles", "", "write CPU profiles of the control plane and of this process into this folder")
 	return cmd
 }
@@ -77,6 +79,9 @@ func (c createConfig) name() string {
 	}
 	if c.encoding != "protobuf" {
 		name += "-" + c.encoding
+	}
+	if c.prescheduling != "automatic" {
+		name += "-prescheduling-" + c.prescheduling
 	}
 	return name
 }
@@ -96,7 +101,7 @@ func (s *setting) create(ctx context.Context, c createConfig, media string) erro
 		r.into(rates, c.pods)
 	}
 	with := map[string]string{
-		"nodes": fmt.Sprint(c.nodes), "clients": fmt.Sprint(c.clients), "protocol": c.protocol, "encoding": c.encoding, "watcher": c.watcher,
+		"nodes": fmt.Sprint(c.nodes), "clients": fmt.Sprint(c.clients), "protocol": c.protocol, "encoding": c.encoding, "watcher": c.watcher, "prescheduling": c.prescheduling,
 		"etcd": "embedded, fsync on", "hosts": "simulated, their disks in memory", "pods": "one in a request, 100m 64Mi",
 	}
 	with["files bound into containers"] = map[bool]string{false: "simulated", true: "written"}[c.hostFiles]
@@ -145,7 +150,7 @@ func (r *round) into(rates *rates, pods int) {
 }
 
 func (s *setting) createRound(ctx context.Context, c createConfig, media string) (_ *round, err error) {
-	t, err := s.startTrial(ctx)
+	t, err := s.startTrial(ctx, "--prescheduling", c.prescheduling)
 	if err != nil {
 		return nil, err
 	}
