@@ -65,6 +65,10 @@ func (s *Store) tryInMemory(key controlplane.Key, next, removed controlplane.Obj
 	t := s.tableLocked(key.Resource)
 	s.installLocked(key, next, removed, 0, s.version+1)
 	if oldest := t.oldest(); oldest != nil && len(t.objects) > s.cfg.VolatileLimit {
+		if !t.followed() {
+			t.remove(oldest)
+			return true
+		}
 		removed := shallow(s.mustOpen(t.resource, oldest.current.viewLocked()))
 		s.installLocked(oldest.key(t.resource), nil, removed, 0, s.version+1)
 	}

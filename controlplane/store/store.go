@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/semaphore"
 
@@ -173,6 +174,9 @@ func (s *Store) Items(resource, namespace string) (controlplane.Items, uint64) {
 	out := items{store: s, resource: resource}
 	if t := s.tables[resource]; t != nil {
 		out.records = t.list(namespace)
+		if t.volatile {
+			t.listed.Store(time.Now().UnixNano())
+		}
 	}
 	return out, s.version
 }
@@ -231,6 +235,10 @@ func (s *Store) installLocked(key controlplane.Key, next, removed controlplane.O
 		t.put(is)
 	}
 	is.object.SetResourceVersion(formatVersion(version))
+	if t.volatile && !t.followed() {
+		t.window.skip(version)
+		return
+	}
 	if is.size == 0 {
 		is.size = sizeOf(is.object)
 	}

@@ -5,6 +5,8 @@ import (
 	"container/list"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 	"unique"
 
 	"k8s.io/utils/third_party/forked/golang/btree"
@@ -27,7 +29,17 @@ type table struct {
 	done   uint64                           // what is in the window up to here is packed
 
 	volatile bool
-	ages     *list.List // of *entry, oldest first; volatile tables only
+	ages     *list.List   // of *entry, oldest first; volatile tables only
+	listed   atomic.Int64 // when somebody last asked for a list, in Unix nanoseconds; volatile tables only
+}
+
+// listedFor is how long one who has listed what is volatile may take to watch it from there.
+const listedFor = time.Minute
+
+// followed tells whether somebody may want to know what changes in a volatile table. While nobody does, its
+// window keeps nothing: there are several events for each pod.
+func (t *table) followed() bool {
+	return len(t.subs) > 0 || time.Since(time.Unix(0, t.listed.Load())) < listedFor
 }
 
 type name struct{ namespace, name string }

@@ -47,6 +47,14 @@ func (w *window) append(c change, drop func(change)) {
 	w.n++
 }
 
+// skip forgets everything up to a version.
+func (w *window) skip(version uint64) {
+	if w.n > 0 {
+		*w = window{limit: w.limit, byteLimit: w.byteLimit}
+	}
+	w.floor = version
+}
+
 func (w *window) at(i int) *change { return &w.ring[(w.head+i)%len(w.ring)] }
 
 // after answers the index of the first change above a version.
