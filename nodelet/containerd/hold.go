@@ -259,7 +259,7 @@ func (r *Runtime) withHeld(s *nodelet.ContainerState, labels map[string]string) 
 }
 
 func (r *Runtime) repair(s *nodelet.ContainerState, labels map[string]string) {
-	args, err := procStrings(s.PID, "cmdline")
+	args, err := commandOf(s.PID)
 	env, err2 := procStrings(s.PID, "environ")
 	at, err3 := processStart(s.PID)
 	hostname, err4 := hostnameOf(s.PID)

@@ -5,19 +5,35 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"swell.dev/swell/internal/gate"
 )
 
-// waits reports that a process is swell-hold, and so nothing of its pod yet.
+// waits reports that a process is swell-hold, or runc's init on its way to that, and so nothing of its pod yet.
 func waits(pid int) bool {
-	args, err := procStrings(pid, "cmdline")
-	return err == nil && len(args) == 1 && args[0] == gate.Dir+"/"+gate.Start
+	args, err := commandOf(pid)
+	return err == nil && (len(args) == 1 && args[0] == gate.Dir+"/"+gate.Start ||
+		len(args) == 2 && filepath.Base(args[0]) == "runc" && args[1] == "init")
 }
+
+// commandOf reads a process's arguments. In the middle of an exec it has none for a moment.
+func commandOf(pid int) (args []string, err error) {
+	for range 50 {
+		if args, err = procStrings(pid, "cmdline"); !errors.Is(err, errEmpty) {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	return args, err
+}
+
+var errEmpty = errors.New("empty")
 
 // procStrings reads a file of strings that end with a zero byte.
 func procStrings(pid int, file string) ([]string, error) {
@@ -25,8 +41,11 @@ func procStrings(pid int, file string) ([]string, error) {
 		return nil, os.ErrNotExist
 	}
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
-	if err != nil || len(raw) == 0 {
-		return nil, errors.Join(err, os.ErrNotExist)
+	if err != nil {
+		return nil, err
+	}
+	if len(raw) == 0 {
+		return nil, fmt.Errorf("/proc/%d/%s: %w", pid, file, errEmpty)
 	}
 	return strings.Split(string(bytes.TrimSuffix(raw, []byte{0})), "\x00"), nil
 }
