@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"swell.dev/swell/controlplane"
+	"swell.dev/swell/internal/quantities"
 )
 
 // knownSpec is a pod's spec that was defaulted and found valid. Pods that are created with the same bytes of a
@@ -104,6 +105,7 @@ func (s *Server) decodeNew(q *request, fieldValidation string) (controlplane.Obj
 
 // admit remembers the spec of a pod that was found valid.
 func (s *Server) admit(spec []byte, pod *corev1.Pod) {
+	quantities.Format(&pod.Spec)
 	a := &knownSpec{spec: pod.Spec, qos: pod.Status.QOSClass}
 	template := controlplane.SpecTemplate(&pod.Spec)
 	a.steps = steps{

@@ -13,6 +13,7 @@ import (
 
 	nodev1 "swell.dev/swell/api/node/v1"
 	"swell.dev/swell/controlplane"
+	"swell.dev/swell/internal/quantities"
 )
 
 // commitsAtOnce bounds the durable writes that one message of reports has in flight.
@@ -109,6 +110,7 @@ func observed(pod *corev1.Pod, uid string, st *corev1.PodStatus) *corev1.Pod {
 	if string(pod.UID) != uid || terminal(&pod.Status) {
 		return pod // another pod of that name, or one whose end is already recorded
 	}
+	quantities.Share(&pod.Spec, st)
 	next := *st
 	next.Conditions = mergeConditions(pod.Status.Conditions, st.Conditions)
 	if next.QOSClass == "" {

@@ -7,6 +7,7 @@ import (
 
 	nodev1 "swell.dev/swell/api/node/v1"
 	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/internal/quantities"
 	"swell.dev/swell/nodelet"
 )
 
@@ -24,6 +25,7 @@ func assignment(in *nodev1.Assignment) (nodelet.Assignment, error) {
 	if err := a.Pod.Unmarshal(in.Pod); err != nil {
 		return a, fmt.Errorf("assignment: pod: %w", err)
 	}
+	quantities.Format(&a.Pod.Spec)
 	for _, b := range in.ConfigMaps {
 		var c corev1.ConfigMap
 		if err := c.Unmarshal(b); err != nil {
