@@ -66,7 +66,7 @@ host runs.`,
 	cmd.Flags().StringVar(&c.protocol, "protocol", protocolH1, "of the clients: h1, HTTP/1.1 with a kept connection for each, or h2, HTTP/2 over shared ones")
 	cmd.Flags().StringVar(&c.watcher, "watcher", watcherRaw, "what reads the watch: raw, which decodes only what is counted, or client-go")
 	cmd.Flags().BoolVar(&c.hostFiles, "host-files", false, "write the files that hosts bind into containers too (hosts, hostname, resolver, termination message); else they are simulated like volumes")
-	cmd.Flags().StringVar(&c.prescheduling, "prescheduling", "automatic", "of the control plane: automatic, policy-only or off")
+	cmd.Flags().StringVar(&c.prescheduling, "prescheduling", "", "of the control plane: automatic, policy-only or off; default the control plane's own, automatic")
 	cmd.Flags().StringVar(&c.profiles, "profiles", "", "write CPU profiles of the control plane and of this process into this folder")
 	return cmd
 }
@@ -80,7 +80,7 @@ func (c createConfig) name() string {
 	if c.encoding != "protobuf" {
 		name += "-" + c.encoding
 	}
-	if c.prescheduling != "automatic" {
+	if c.prescheduling != "" {
 		name += "-prescheduling-" + c.prescheduling
 	}
 	return name
@@ -101,10 +101,13 @@ func (s *setting) create(ctx context.Context, c createConfig, media string) erro
 		r.into(rates, c.pods)
 	}
 	with := map[string]string{
-		"nodes": fmt.Sprint(c.nodes), "clients": fmt.Sprint(c.clients), "protocol": c.protocol, "encoding": c.encoding, "watcher": c.watcher, "prescheduling": c.prescheduling,
+		"nodes": fmt.Sprint(c.nodes), "clients": fmt.Sprint(c.clients), "protocol": c.protocol, "encoding": c.encoding, "watcher": c.watcher,
 		"etcd": "embedded, fsync on", "hosts": "simulated, their disks in memory", "pods": "one in a request, 100m 64Mi",
 	}
 	with["files bound into containers"] = map[bool]string{false: "simulated", true: "written"}[c.hostFiles]
+	if c.prescheduling != "" {
+		with["prescheduling"] = c.prescheduling
+	}
 	with["GOGC of this process"] = fmt.Sprint(ownGC)
 	if c.protocol == protocolH2 {
 		with["connections"] = fmt.Sprint(c.connections)
@@ -150,7 +153,11 @@ func (r *round) into(rates *rates, pods int) {
 }
 
 func (s *setting) createRound(ctx context.Context, c createConfig, media string) (_ *round, err error) {
-	t, err := s.startTrial(ctx, "--prescheduling", c.prescheduling)
+	var args []string
+	if c.prescheduling != "" {
+		args = []string{"--prescheduling", c.prescheduling}
+	}
+	t, err := s.startTrial(ctx, args...)
 	if err != nil {
 		return nil, err
 	}

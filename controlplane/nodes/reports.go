@@ -126,18 +126,22 @@ func observed(pod *corev1.Pod, uid string, st *corev1.PodStatus) *corev1.Pod {
 }
 
 func ownCondition(t corev1.PodConditionType) bool {
-	return t == corev1.PodScheduled || t == corev1.PodResizePending || t == corev1.DisruptionTarget
+	return t == corev1.PodScheduled || t == corev1.PodResizePending
 }
 
+// mergeConditions takes over what was reported, but for what is the control plane's own to say. That a pod has to
+// go both say: the control plane of one that gives way, the nodelet of one that it evicts.
 func mergeConditions(current, reported []corev1.PodCondition) []corev1.PodCondition {
 	out := make([]corev1.PodCondition, 0, len(current)+len(reported))
+	disrupted := false
 	for _, c := range reported {
 		if !ownCondition(c.Type) {
 			out = append(out, c)
+			disrupted = disrupted || c.Type == corev1.DisruptionTarget
 		}
 	}
 	for _, c := range current {
-		if ownCondition(c.Type) {
+		if ownCondition(c.Type) || c.Type == corev1.DisruptionTarget && !disrupted {
 			out = append(out, c)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -222,6 +223,7 @@ func (c *Child) spawn() (*proc, error) {
 	// containerd looks for the shim in PATH, the shim for nothing.
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(c.cfg.Binaries.Shim)+":"+os.Getenv("PATH"))
 	cmd.SysProcAttr = &unix.SysProcAttr{Setsid: true}
+	unignore()
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("containerd: %w", err)
 	}
@@ -233,6 +235,16 @@ func (c *Child) spawn() (*proc, error) {
 		return nil, errors.Join(fmt.Errorf("containerd: %w", err), cmd.Process.Kill(), cmd.Wait())
 	}
 	return pr, nil
+}
+
+// unignore lets children have the signals that this process ignores since it began: nohup and shells leave it
+// so, and containers would inherit it. Signals that a Go program hears are reset in what it executes.
+func unignore() {
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM} {
+		if signal.Ignored(sig) {
+			signal.Notify(make(chan os.Signal, 1), sig) // heard by nobody, so it stays without effect here
+		}
+	}
 }
 
 // ready waits until containerd answers on its socket.
