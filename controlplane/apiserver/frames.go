@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"net/http"
@@ -11,8 +12,8 @@ import (
 // frames writes the events of one watch: JSON lines, or protobuf with the length before each (4 bytes,
 // big-endian).
 type frames struct {
-	w     http.ResponseWriter
-	flush func() error
+	w     *bufio.Writer // events of a moment leave together, in few large writes
+	out   *http.ResponseController
 	media string
 	head  []byte // of the last event; its room is used again
 }
@@ -26,8 +27,18 @@ func startFrames(w http.ResponseWriter, media string) (*frames, error) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-cache, private")
 	w.WriteHeader(http.StatusOK)
-	f := &frames{w: w, flush: http.NewResponseController(w).Flush, media: media}
+	f := &frames{w: bufio.NewWriterSize(w, framesBuffer), out: http.NewResponseController(w), media: media}
 	return f, f.flush()
+}
+
+// framesBuffer is what a TLS record holds.
+const framesBuffer = 16 << 10
+
+func (f *frames) flush() error {
+	if err := f.w.Flush(); err != nil {
+		return err
+	}
+	return f.out.Flush()
 }
 
 // send writes one event. The object is encoded in the same form as the frames.

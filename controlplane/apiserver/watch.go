@@ -119,6 +119,7 @@ const flushEvery = 2 * time.Millisecond
 
 // follow passes events on until the client leaves, the time is over or the subscription ends.
 func (w *watcher) follow(sub *controlplane.Subscription, life time.Duration, bookmarks bool) {
+	defer func() { _ = w.out.flush() }() // what is still held back; the watch is over either way
 	end := time.NewTimer(life)
 	defer end.Stop()
 	tick := time.NewTicker(bookmarkEvery)
@@ -158,8 +159,8 @@ func (w *watcher) follow(sub *controlplane.Subscription, life time.Duration, boo
 				return
 			}
 		case <-end.C:
-			if bookmarks && w.bookmark(nil) == nil {
-				_ = w.out.flush() // the watch is over either way
+			if bookmarks {
+				_ = w.bookmark(nil) // the watch is over either way
 			}
 			return
 		case <-w.q.r.Context().Done():
@@ -227,7 +228,7 @@ func (w *watcher) ended(err error) {
 		return
 	}
 	data, encErr := w.s.codecs.encode(statusOf(err, w.q.groupResource(), w.q.name), statusKind, format{media: w.q.as.media})
-	if encErr == nil && w.out.send(watch.Error, data) == nil {
-		_ = w.out.flush() // the watch is over either way
+	if encErr == nil {
+		_ = w.out.send(watch.Error, data) // the watch is over either way
 	}
 }
