@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -55,7 +56,8 @@ var encodings = sync.Pool{New: func() any { return new([]byte) }}
 
 // PodTemplate hashes everything of a defaulted pod that decides what a host makes ready for it. What a slot is
 // made to fit when its pod comes is left out: the containers' environment, the host name, the pod's name and
-// labels, and the node; so is the priority, which no host knows. The seed is this process's own, so nobody can
+// labels, and the node; so is the priority, which no host knows. How a quantity is spelled doesn't matter, nor
+// whether something empty is there or isn't. The seed is this process's own, so nobody can
 // make two templates meet.
 func PodTemplate(pod *corev1.Pod) uint64 { return SpecTemplate(&pod.Spec).Of(pod) }
 
@@ -77,10 +79,17 @@ func SpecTemplate(of *corev1.PodSpec) PodSpecTemplate {
 	spec := *of // shallow: nothing below is changed in place
 	spec.NodeName, spec.Hostname = "", ""
 	spec.PriorityClassName, spec.Priority, spec.PreemptionPolicy = "", nil, nil // a slot has none: it is given up first
-	spec.Containers, spec.InitContainers = withoutEnv(spec.Containers), withoutEnv(spec.InitContainers)
-
 	var h maphash.Hash
 	h.SetSeed(templateSeed)
+	spec.InitContainers, spec.Containers = plainContainers(&h, spec.InitContainers), plainContainers(&h, spec.Containers)
+	spec.Volumes = plainVolumes(&h, spec.Volumes)
+	if a := spec.Affinity; a != nil && *a == (corev1.Affinity{}) {
+		spec.Affinity = nil
+	}
+	if d := spec.DNSConfig; d != nil && len(d.Nameservers)+len(d.Searches)+len(d.Options) == 0 {
+		spec.DNSConfig = nil
+	}
+
 	buf := encodings.Get().(*[]byte)
 	defer encodings.Put(buf)
 	if n := spec.Size(); cap(*buf) < n {
@@ -95,18 +104,64 @@ func SpecTemplate(of *corev1.PodSpec) PodSpecTemplate {
 	return PodSpecTemplate(h.Sum64())
 }
 
-// withoutEnv answers the containers without their literal environment, themselves where they have none.
-func withoutEnv(list []corev1.Container) []corev1.Container {
-	for i := range list {
-		if len(list[i].Env) == 0 {
-			continue
-		}
-		out := make([]corev1.Container, len(list))
-		copy(out, list)
-		for j := range out {
-			out[j].Env = nil
-		}
-		return out
+// plainContainers answers the containers without their literal environment, and without what can be said in more
+// than one way: quantities are written to h by their values, and what is there but empty is left out.
+func plainContainers(h *maphash.Hash, list []corev1.Container) []corev1.Container {
+	if len(list) == 0 {
+		return nil
 	}
-	return list
+	out := make([]corev1.Container, len(list))
+	copy(out, list)
+	maphash.WriteComparable(h, len(out))
+	for i := range out {
+		c := &out[i]
+		c.Env = nil
+		for _, sizes := range []*corev1.ResourceList{&c.Resources.Requests, &c.Resources.Limits} {
+			writeQuantities(h, *sizes)
+			*sizes = nil
+		}
+		if s := c.SecurityContext; s != nil && *s == (corev1.SecurityContext{}) {
+			c.SecurityContext = nil
+		}
+		if l := c.Lifecycle; l != nil && *l == (corev1.Lifecycle{}) {
+			c.Lifecycle = nil
+		}
+	}
+	return out
+}
+
+// plainVolumes does for volumes what plainContainers does.
+func plainVolumes(h *maphash.Hash, list []corev1.Volume) []corev1.Volume {
+	out := list
+	for i := range list {
+		if d := list[i].EmptyDir; d != nil && d.SizeLimit != nil {
+			if &out[0] == &list[0] {
+				out = slices.Clone(list)
+			}
+			maphash.WriteComparable(h, amount{"", i, d.SizeLimit.Value(), d.SizeLimit.MilliValue()})
+			out[i].EmptyDir = &corev1.EmptyDirVolumeSource{Medium: d.Medium}
+		}
+	}
+	return out
+}
+
+// amount is a quantity by its value. Either part alone stops short of something.
+type amount struct {
+	name         string
+	index        int
+	whole, milli int64
+}
+
+func writeQuantities(h *maphash.Hash, list corev1.ResourceList) {
+	var few [4]corev1.ResourceName
+	names := few[:0]
+	for name := range list {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	maphash.WriteComparable(h, len(names))
+	for i, name := range names {
+		q := list[name]
+		maphash.WriteComparable(h, amount{string(name), i, q.Value(), q.MilliValue()})
+	}
 }

@@ -60,9 +60,9 @@ type Controller struct {
 	core *core
 
 	// What follows is Run's.
-	published time.Time
-	room      controlplane.Demand // that pods leave, slots' included
-	counted   time.Time           // when that was
+	published map[controlplane.Key]time.Time // when each policy's status was written last
+	room      controlplane.Demand            // that pods leave, slots' included
+	counted   time.Time                      // when that was
 }
 
 // New answers a controller; Run makes it work.
@@ -78,7 +78,7 @@ func New(cfg Config) (*Controller, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	return &Controller{cfg: cfg, core: newCore(limits{
+	return &Controller{cfg: cfg, published: map[controlplane.Key]time.Time{}, core: newCore(limits{
 		automatic: !cfg.PolicyOnly, interval: cfg.Interval, day: cfg.Day, workloads: cfg.Workloads, each: cfg.Each, share: cfg.Share,
 	})}, nil
 }
@@ -257,11 +257,14 @@ func (c *Controller) add(ctx context.Context, w *workload, now time.Time) bool {
 	return true
 }
 
+// placeholder begins the name of what isn't a pod yet. No pod can be called so: names have no upper case.
+const placeholder = "Slot-"
+
 // slotPod is the template of a workload under a slot's UID. It says nothing of the pod that it was learned from
 // but what its host needs to make the slot; the spec's parts are shared.
 func slotPod(template *corev1.Pod, uid string) *corev1.Pod {
 	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: template.Namespace, Name: "slot-" + uid, UID: types.UID(uid), Generation: 1, Labels: template.Labels},
+		ObjectMeta: metav1.ObjectMeta{Namespace: template.Namespace, Name: placeholder + uid, UID: types.UID(uid), Generation: 1, Labels: template.Labels},
 		Spec:       template.Spec,
 		Status:     corev1.PodStatus{Phase: corev1.PodPending, QOSClass: controlplane.PodQOS(&template.Spec)},
 	}

@@ -13,6 +13,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
@@ -90,6 +91,7 @@ type shelf struct {
 	mu      sync.Mutex // guards what follows
 	objects map[controlplane.Key]controlplane.Object
 	events  chan controlplane.Event
+	written int // statuses
 }
 
 func (s *shelf) Get(k controlplane.Key) (controlplane.Object, bool) {
@@ -121,7 +123,9 @@ func (s *shelf) Observe(k controlplane.Key, change func(controlplane.Object) con
 	if !ok {
 		return nil, controlplane.ErrNotFound
 	}
-	s.objects[k] = change(o)
+	if s.objects[k] = change(o); s.objects[k] != o {
+		s.written++
+	}
 	return s.objects[k], nil
 }
 
@@ -234,6 +238,48 @@ func TestTemplateBringsSlots(t *testing.T) {
 	})
 }
 
+// TestStatusFollows: a policy's status tells of a change within about a second, and of forecasts now and then.
+func TestStatusFollows(t *testing.T) {
+	run(t, 100, func(b *bench) {
+		status := func() v1alpha1.SlotPolicyStatus {
+			o, _ := b.store.Get(controlplane.Key{Resource: policiesResource, Namespace: "shop", Name: "p"})
+			return o.(*v1alpha1.SlotPolicy).Status
+		}
+		b.store.set(controlplane.Added, fixed(3))
+		b.seconds(1)
+		if got := status().Slots; got.Wanted != 3 || got.Capacity != 3 {
+			t.Errorf("a second after the policy came: %+v", got)
+		}
+		for _, uid := range b.fleet.slots() {
+			b.Reported(uid, controlplane.SlotContainer, "")
+		}
+		b.seconds(1)
+		if got := status().Slots; got.Container != 3 {
+			t.Errorf("a second after slots got ready: %+v", got)
+		}
+		next := fixed(5)
+		next.Generation = 2
+		next.Status = status()
+		b.store.set(controlplane.Modified, next)
+		b.seconds(1)
+		if got := status().Slots; got.Wanted != 5 {
+			t.Errorf("a second after the policy changed: %+v", got)
+		}
+
+		pod := podOf("shop", "cart")
+		pod.Spec.RestartPolicy = corev1.RestartPolicyAlways
+		for range 5 {
+			b.Created(pod, keyOf(pod), controlplane.Placement{Node: "n1"})
+		}
+		b.seconds(2)
+		written := b.store.written
+		b.seconds(60) // the forecast decays
+		if n := b.store.written - written; n < 2 || n > 13 {
+			t.Errorf("%d statuses in a minute in which nothing but the forecast changed", n)
+		}
+	})
+}
+
 // TestTakenAndSpoiltSlots: one that a pod took isn't dropped, one that a pod spoilt is.
 func TestTakenAndSpoiltSlots(t *testing.T) {
 	run(t, 10, func(b *bench) {
@@ -325,6 +371,9 @@ func TestSlotSaysNothingOfAPod(t *testing.T) {
 	got := slotPod(pod, "slot")
 	if s := fmt.Sprint(got); strings.Contains(s, "mine") || strings.Contains(s, "n7") || strings.Contains(s, "192.0.2.1") || strings.Contains(s, "owner") {
 		t.Errorf("the slot is %s", s)
+	}
+	if len(validation.IsDNS1123Subdomain(got.Name)) == 0 || len(got.Name) > 63 {
+		t.Errorf("a pod could be called %q, too, or its host can't", got.Name)
 	}
 	if controlplane.PodTemplate(got) != controlplane.PodTemplate(pod) || pod.Spec.NodeName != "n7" {
 		t.Error("the slot isn't of the pod's template, or the pod was changed")

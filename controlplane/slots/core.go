@@ -47,8 +47,10 @@ type workload struct {
 	expects  *forecast.Forecaster // nil until a second pod has come
 	slots    map[string]*slot
 	wanted   int
-	held     float64       // wanted, but slow to fall: what noise takes away is wanted again in a moment
-	lead     time.Duration // measured: from asking for a slot until it is ready
+	held     float64 // wanted, but slow to fall: what noise takes away is wanted again in a moment
+	pace     pace
+	born     time.Time // when it began to be tracked
+	recent   [3]int    // came within the last looks
 	hits     int64
 	misses   int64
 	failures int       // in a row
@@ -66,9 +68,6 @@ type slot struct {
 	asked time.Time
 	ready bool
 }
-
-// Until it was measured, a slot is taken to need this long.
-const firstLead = time.Second
 
 func newCore(l limits) *core {
 	return &core{
@@ -95,7 +94,7 @@ func (c *core) created(pod *corev1.Pod, of controlplane.Workload, at controlplan
 	w.hits++
 	c.tally.hit(of.Namespace, at.Depth)
 	if s := c.drop(at.Slot); s != nil && !s.ready {
-		w.measured(max(w.lead, now.Sub(s.asked))) // it needs longer than that
+		w.pace.tooLate(now.Sub(s.asked))
 	}
 }
 
@@ -108,7 +107,7 @@ func (c *core) track(of controlplane.Workload, now time.Time) *workload {
 			c.forget(last)
 		}
 	}
-	w := &workload{key: of, seen: now, slots: map[string]*slot{}, lead: firstLead}
+	w := &workload{key: of, seen: now, slots: map[string]*slot{}, pace: newPace(), born: now}
 	w.at = c.recent.PushFront(w)
 	c.workloads[of] = w
 	return w
@@ -165,13 +164,10 @@ func (c *core) reported(uid string, depth controlplane.SlotDepth, message string
 	if depth >= s.goal && !s.ready {
 		s.ready = true
 		w.failures, w.retryAt = 0, time.Time{}
-		w.measured(now.Sub(s.asked))
+		w.pace.measured(now.Sub(s.asked), now)
 	}
 	return true
 }
-
-// measured learns how long a slot needs to be ready.
-func (w *workload) measured(lead time.Duration) { w.lead += (lead - w.lead) / 4 }
 
 // maxRetry bounds the wait after slots of a workload have failed.
 const maxRetry = 5 * time.Minute
@@ -223,6 +219,8 @@ func (c *core) learn(w *workload, now time.Time) {
 	if w.demand == (controlplane.Demand{}) && w.template != nil {
 		w.demand, _ = controlplane.PodDemand(w.template) // without the annotation, it has no error
 	}
+	w.recent = [3]int{w.came, w.recent[0], w.recent[1]}
+	w.pace.rest(len(w.slots) == 0)
 	switch {
 	case w.expects != nil:
 	case w.total >= 2:
@@ -243,46 +241,18 @@ func (c *core) wants(w *workload, now time.Time) int {
 	}
 	n := 0
 	if w.expects != nil {
-		n = w.expects.Over(w.lead + c.interval).Quantile(rule.certainty)
+		n = w.expects.Over(w.pace.plan() + c.interval).Quantile(rule.certainty)
 	}
 	most := c.each
 	if rule.max >= 0 {
 		most = rule.max
 	}
+	n = c.temper(w, n, rule, now)
 	least := rule.min
 	if w.policy != nil && w.policy.latest != w && now.Sub(w.seen) > c.day/96 {
 		least = 0 // its successor has come
 	}
 	return min(max(n, least), most)
-}
-
-// bound cuts what is wanted down to the share of the room that slots may have. What policies set as a minimum
-// is cut last.
-func (c *core) bound(room controlplane.Demand) {
-	over := func(of func(*workload) int) float64 {
-		var cpu, memory float64
-		for _, w := range c.workloads {
-			n := float64(of(w))
-			cpu += n * float64(w.demand.CPUMilli)
-			memory += n * float64(w.demand.MemoryBytes)
-		}
-		return max(cpu/max(1, float64(room.CPUMilli)), memory/max(1, float64(room.MemoryBytes))) / c.share
-	}
-	if over(func(w *workload) int { return w.wanted }) <= 1 {
-		return
-	}
-	least := func(w *workload) int { return min(w.wanted, c.policies.ruleOf(w).min) }
-	mins := over(least)
-	if mins >= 1 {
-		for _, w := range c.workloads {
-			w.wanted = int(float64(least(w)) / mins)
-		}
-		return
-	}
-	rest := over(func(w *workload) int { return w.wanted - least(w) })
-	for _, w := range c.workloads {
-		w.wanted = least(w) + int(float64(w.wanted-least(w))*(1-mins)/rest)
-	}
 }
 
 // worst answers the slots to drop first: those that have come least far, the latest asked for first.

@@ -328,8 +328,8 @@ func TestLeadIsMeasured(t *testing.T) {
 		y.create(cart, 5)
 		y.pass()
 	}
-	if w := y.workloads[keyOf(cart)]; w.lead < 7*time.Second || w.lead > 9*time.Second {
-		t.Errorf("a slot is taken to need %s", w.lead)
+	if w := y.workloads[keyOf(cart)]; w.pace.lead < 7*time.Second || w.pace.lead > 9*time.Second {
+		t.Errorf("a slot is taken to need %s", w.pace.lead)
 	}
 	if n := y.slotsOf(cart); n < 40 || n > 90 { // five a second for nine seconds, and what noise takes
 		t.Errorf("%d slots are there or on their way", n)

@@ -1,8 +1,11 @@
 package slots
 
 import (
+	"cmp"
 	"errors"
+	"maps"
 	"math"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -81,32 +84,62 @@ func (ps policies) named(namespace, name string) *policy {
 	return nil
 }
 
-// publishEvery is the time between two statuses, in intervals.
-const publishEvery = 5
+const (
+	publishEvery  = time.Second     // a policy's status is written at most that often …
+	forecastEvery = 5 * time.Second // … and for nothing but another forecast only that often
+	publishMost   = 500             // statuses at one look; the others wait for the next
+)
 
-// publish writes what there is into the policies' status, in memory.
+// publish writes what there is into the policies' status, in memory; those that have waited longest first.
 func (c *Controller) publish(now time.Time) {
-	if now.Sub(c.published) < publishEvery*c.cfg.Interval-c.cfg.Interval/2 {
-		return
-	}
-	c.published = now
 	c.mu.Lock()
 	statuses := c.core.statuses()
 	c.mu.Unlock()
-	for key, st := range statuses {
-		_, err := c.cfg.Store.Observe(key, func(current controlplane.Object) controlplane.Object {
-			old := current.(*v1alpha1.SlotPolicy)
-			if old.Status == st {
-				return old
-			}
-			next := *old // shallow: nothing but the status differs
-			next.Status = st
-			return &next
-		})
-		if err != nil && !errors.Is(err, controlplane.ErrNotFound) && !errors.Is(err, controlplane.ErrUnavailable) && !errors.Is(err, controlplane.ErrNotLeader) {
-			c.cfg.Log.Error("status of slot policy", "policy", key.String(), "cause", err)
+	maps.DeleteFunc(c.published, func(k controlplane.Key, _ time.Time) bool { _, ok := statuses[k]; return !ok })
+	due := make([]controlplane.Key, 0, len(statuses))
+	for key := range statuses {
+		if now.Sub(c.published[key]) >= publishEvery-c.cfg.Interval/2 {
+			due = append(due, key)
 		}
 	}
+	slices.SortFunc(due, func(a, b controlplane.Key) int {
+		return cmp.Or(c.published[a].Compare(c.published[b]), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	written := 0
+	for _, key := range due {
+		if written == publishMost {
+			return
+		}
+		if c.publishOne(key, statuses[key], now) {
+			written++
+		}
+	}
+}
+
+// publishOne reports whether there was something to write.
+func (c *Controller) publishOne(key controlplane.Key, st v1alpha1.SlotPolicyStatus, now time.Time) bool {
+	recently := now.Sub(c.published[key]) < forecastEvery-c.cfg.Interval/2
+	wrote := false
+	_, err := c.cfg.Store.Observe(key, func(current controlplane.Object) controlplane.Object {
+		old := current.(*v1alpha1.SlotPolicy)
+		sameBut := st
+		if recently {
+			sameBut.Forecast = old.Status.Forecast
+		}
+		if old.Status == sameBut {
+			return old
+		}
+		next := *old // shallow: nothing but the status differs
+		next.Status, wrote = st, true
+		return &next
+	})
+	if wrote {
+		c.published[key] = now
+	}
+	if err != nil && !errors.Is(err, controlplane.ErrNotFound) && !errors.Is(err, controlplane.ErrUnavailable) && !errors.Is(err, controlplane.ErrNotLeader) {
+		c.cfg.Log.Error("status of slot policy", "policy", key.String(), "cause", err)
+	}
+	return wrote
 }
 
 // statuses are those of all policies.
