@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -197,12 +198,20 @@ func (c *Controller) step(ctx context.Context, now time.Time) {
 			c.remove(uid)
 		}
 	}
-	for _, o := range orders {
-		for range o.add {
-			if !c.add(ctx, o.of, now) {
-				break
-			}
-		}
+	c.addAll(ctx, orders, now)
+}
+
+// addAll adds one slot for each workload in turn, so that nobody waits for another's thousands. What isn't done
+// when half of the interval is over is for the next look: policies and statuses don't wait for it.
+func (c *Controller) addAll(ctx context.Context, orders []order, now time.Time) {
+	begun := time.Now()
+	orders = slices.DeleteFunc(orders, func(o order) bool { return o.add <= 0 })
+	for round := 0; len(orders) > 0; round++ {
+		over := false
+		orders = slices.DeleteFunc(orders, func(o order) bool {
+			over = over || time.Since(begun) >= c.cfg.Interval/2
+			return over || round >= o.add || !c.add(ctx, o.of, now)
+		})
 	}
 }
 
