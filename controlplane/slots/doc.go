@@ -9,7 +9,8 @@
 // Slots are soft state. They live here, in the scheduler's ledger and on the hosts, and are never stored. A
 // workload that no longer comes loses them as its forecast decays, one of many workloads is forgotten when it
 // is the one that was heard of longest ago, and all of them together hold no more than a share of what is free.
+// Namespaces have even parts of that share (bound.go), and hosts that are behind already are spared (pace.go).
 //
-// The core (core.go, policy.go) is a plain data structure: time comes in, what is to be done comes out.
+// The core (core.go, policy.go, pace.go, bound.go) is a plain data structure: time comes in, what is to be done comes out.
 // Controller is the goroutine around it, with the calls to the scheduler and to the hub of nodelets.
 package slots
