@@ -102,7 +102,7 @@ func (s *sender) changes() error {
 	taken := s.cfg.Pods.Take(batch)
 	msgs, err := reports(taken)
 	if err == nil && slices.ContainsFunc(taken, hasEnded) {
-		err = s.segments(true)
+		err = s.segments(false)
 	}
 	if err == nil && !s.behind {
 		if err = s.reports(msgs); err == nil {
