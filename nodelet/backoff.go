@@ -10,8 +10,8 @@ const (
 // backoff is a kubelet's: the first retry is free, each further one waits twice as long as the last, and
 // ten quiet minutes forget everything.
 type backoff struct {
-	Delay time.Duration `json:"delay,omitempty"`
-	At    time.Time     `json:"at,omitzero"` // when Delay was set
+	Delay time.Duration
+	At    time.Time // when Delay was set
 }
 
 func (b *backoff) expired(now time.Time) bool {

@@ -11,38 +11,39 @@ import (
 // checkpoint is what a machine knows that neither the assignment nor the runtime tells. It is written
 // behind the actions, so it may lag by some; the runtime's word counts where they differ.
 type checkpoint struct {
-	StartTime   time.Time                      `json:"startTime"`
-	BootID      string                         `json:"bootID"`
-	PodIP       string                         `json:"podIP,omitempty"`
-	NetNS       string                         `json:"netns,omitempty"`
-	Removed     bool                           `json:"removed,omitempty"`
-	Metered     bool                           `json:"metered,omitempty"`
-	TornDown    bool                           `json:"tornDown,omitempty"`
-	Initialized bool                           `json:"initialized,omitempty"`
-	Stop        *podStop                       `json:"stop,omitempty"`
-	Outcome     *outcome                       `json:"outcome,omitempty"`
-	Actuated    actuatedSizes                  `json:"actuated,omitempty"`
-	Conditions  podConditions                  `json:"conditions,omitempty"`
-	Containers  map[string]containerCheckpoint `json:"containers"`
+	StartTime   time.Time
+	BootID      string
+	PodIP       string
+	NetNS       string
+	Removed     bool
+	Metered     bool
+	TornDown    bool
+	Initialized bool
+	Stop        *podStop
+	Outcome     *outcome
+	Actuated    map[string]corev1.ResourceRequirements // by container
+	Conditions  []corev1.PodCondition
+	Containers  []containerCheckpoint
 }
 
 type containerCheckpoint struct {
-	Phase     phase                            `json:"phase"`
-	Attempt   int32                            `json:"attempt"`
-	Next      int32                            `json:"next"`
-	SpecImage string                           `json:"specImage,omitempty"`
-	Image     Image                            `json:"image"`
-	StartedAt time.Time                        `json:"startedAt,omitzero"`
-	Term      *corev1.ContainerStateTerminated `json:"terminated,omitempty"`
-	Last      *corev1.ContainerStateTerminated `json:"last,omitempty"`
-	Started   bool                             `json:"started,omitempty"` // the startup probe passed
-	Ready     bool                             `json:"ready,omitempty"`
-	Hooking   bool                             `json:"hooking,omitempty"` // its postStart hook was not done
-	Forced    bool                             `json:"forced,omitempty"`
-	NoBackoff bool                             `json:"noBackoff,omitempty"`
-	PreStop   bool                             `json:"preStop,omitempty"` // the hook was begun
-	Pull      backoff                          `json:"pull,omitzero"`
-	Crash     backoff                          `json:"crash,omitzero"`
+	Name      string
+	Phase     phase
+	Attempt   int32
+	Next      int32
+	SpecImage string
+	Image     Image
+	StartedAt time.Time
+	Term      *corev1.ContainerStateTerminated
+	Last      *corev1.ContainerStateTerminated
+	Started   bool // the startup probe passed
+	Ready     bool
+	Hooking   bool // its postStart hook was not done
+	Forced    bool
+	NoBackoff bool
+	PreStop   bool // the hook was begun
+	Pull      backoff
+	Crash     backoff
 }
 
 // checkpoint answers what a later machine needs to go on.
@@ -51,18 +52,18 @@ func (m *machine) checkpoint() *checkpoint {
 		StartTime: m.startTime, BootID: m.bootID, PodIP: m.sandbox.IP, NetNS: m.sandbox.NetNS,
 		Removed: m.removed, Metered: m.metered, TornDown: m.tornDown, Initialized: m.initialized,
 		Outcome: m.outcome, Actuated: m.actuated,
-		Conditions: m.conditions, Containers: make(map[string]containerCheckpoint, len(m.containers)),
+		Conditions: m.conditions, Containers: make([]containerCheckpoint, 0, len(m.containers)),
 	}
 	if m.stop != nil {
 		stop := *m.stop
 		cp.Stop = &stop
 	}
 	for _, c := range m.containers {
-		cp.Containers[c.spec.Name] = containerCheckpoint{
-			Phase: c.phase, Attempt: c.attempt, Next: c.next, SpecImage: c.specImage, Image: c.image, StartedAt: c.startedAt,
+		cp.Containers = append(cp.Containers, containerCheckpoint{
+			Name: c.spec.Name, Phase: c.phase, Attempt: c.attempt, Next: c.next, SpecImage: c.specImage, Image: c.image, StartedAt: c.startedAt,
 			Term: c.term, Last: c.last, Started: c.started, Ready: c.ready, Hooking: c.hooking, Forced: c.forced, NoBackoff: c.noBackoff,
 			PreStop: c.stop != nil && c.stop.hook != hookNone, Pull: c.pull, Crash: c.crash,
-		}
+		})
 	}
 	return cp
 }
@@ -78,9 +79,10 @@ func (m *machine) restore(cp *checkpoint) {
 	}
 	m.initialized = m.initialized || cp.Initialized && !rebooted
 	m.sandbox.IP, m.sandbox.NetNS = cp.PodIP, cp.NetNS
-	for _, c := range m.containers {
-		cc, ok := cp.Containers[c.spec.Name]
-		if !ok {
+	for i := range cp.Containers {
+		cc := &cp.Containers[i]
+		c := m.container(cc.Name)
+		if c == nil {
 			continue
 		}
 		c.phase, c.attempt, c.next, c.specImage, c.image, c.startedAt = cc.Phase, cc.Attempt, cc.Next, cc.SpecImage, cc.Image, cc.StartedAt
@@ -107,7 +109,9 @@ func (m *machine) restore(cp *checkpoint) {
 func (m *machine) observed(in inObserved) {
 	first := !m.adopted
 	m.adopted = true
-	slices.SortFunc(in.Containers, func(a, b observed) int { return cmp.Compare(a.Attempt, b.Attempt) })
+	if len(in.Containers) > 1 { // also spares a new pod's stack
+		slices.SortFunc(in.Containers, func(a, b observed) int { return cmp.Compare(a.Attempt, b.Attempt) })
+	}
 	for _, c := range m.containers {
 		if c.op == opRun || c.op == opHold {
 			continue

@@ -98,8 +98,8 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 		return fail("FailedMount", err)
 	}
 	made, err := writeHostFiles(h.dir, a.Pod, attached.IP, h.cfg)
-	if err == nil && (act.Slot || !made) { // a new folder has no slot's logs
-		err = h.linkLogs(a, act.Slot)
+	if err == nil && !act.Slot && !made { // a new folder has no slot's logs
+		err = h.linkLogs(a)
 	}
 	if err != nil {
 		return fail("FailedCreatePodSandBox", err)

@@ -81,7 +81,8 @@ func (h *host) hold(ctx context.Context, b *builder, act actHold) inHeld {
 		return out
 	}
 	c.LogPath = containerLogPath(filepath.Join(h.dir, dirLogs), c.Name, c.Attempt)
-	if act.Held != "" {
+	out.Err = h.makeLogs()
+	if out.Err == nil && act.Held != "" {
 		out.Err = h.cfg.Runtime.Remove(ctx, c.ID)
 	}
 	if out.Err == nil {
@@ -105,25 +106,40 @@ func (h *host) hold(ctx context.Context, b *builder, act actHold) inHeld {
 // pod's own name a link leads to it.
 const dirLogs = "logs"
 
-// linkLogs makes a slot's folder of logs, and the link for the pod that takes the slot.
-func (h *host) linkLogs(a Assignment, slot bool) error {
-	err := h.linkLogsTo(filepath.Join(h.dir, dirLogs), podLogDir(h.cfg.LogDir, a.Pod.Namespace, a.Pod.Name, h.uid), slot)
+// makeLogs makes the folder of a slot's logs.
+func (h *host) makeLogs() error {
+	if h.silent() {
+		return nil
+	}
+	_, err := makeFolder(h.dir, 0o700)
+	if err == nil {
+		_, err = makeFolder(filepath.Join(h.dir, dirLogs), 0o755)
+	}
+	return err
+}
+
+// linkLogs makes the link for a pod that takes a slot, to where the slot's logs are.
+func (h *host) linkLogs(a Assignment) error {
+	if h.silent() {
+		return nil
+	}
+	err := linkFolder(filepath.Join(h.dir, dirLogs), podLogDir(h.cfg.LogDir, a.Pod.Namespace, a.Pod.Name, h.uid))
 	if err != nil {
 		return fmt.Errorf("pod %s: logs: %w", h.uid, err)
 	}
 	return nil
 }
 
-func (h *host) linkLogsTo(dir, link string, slot bool) error {
-	if slot {
-		_, err := makeFolder(h.dir, 0o700)
-		if err == nil {
-			_, err = makeFolder(dir, 0o755)
-		}
-		return err
-	}
+// silent reports that no container of the host writes a log.
+func (h *host) silent() bool {
+	f, ok := h.cfg.Volumes.(filer)
+	return ok && !f.Logs()
+}
+
+// linkFolder makes a link to a folder, if that is there.
+func linkFolder(dir, link string) error {
 	if err := unix.Access(dir, unix.F_OK); errors.Is(err, unix.ENOENT) {
-		return nil // it never was a slot
+		return nil // no container was held
 	}
 	err := unix.Symlink(dir, link)
 	if errors.Is(err, unix.ENOENT) {

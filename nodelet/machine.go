@@ -65,16 +65,16 @@ type machine struct {
 
 // podStop is the termination of a pod. A later order may only bring Deadline nearer.
 type podStop struct {
-	Deadline time.Time `json:"deadline"` // of the grace period
+	Deadline time.Time // of the grace period
 }
 
 // outcome is the end that was decided over the containers' heads.
 type outcome struct {
-	Phase      corev1.PodPhase `json:"phase"`
-	Reason     string          `json:"reason"`
-	Message    string          `json:"message"`
-	Disruption bool            `json:"disruption,omitempty"`
-	Kept       bool            `json:"kept,omitempty"` // it was decided before this nodelet knew the pod: the status stays
+	Phase      corev1.PodPhase
+	Reason     string
+	Message    string
+	Disruption bool
+	Kept       bool // it was decided before this nodelet knew the pod: the status stays
 }
 
 // retry spaces the attempts at one thing: 1 s, doubling to limit.

@@ -3,7 +3,6 @@ package nodelet
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -410,10 +409,10 @@ func (s *scenario) after(d time.Duration) {
 }
 
 func (s *scenario) restart(args []string) {
-	raw, err := json.Marshal(s.m.checkpoint())
+	raw, err := s.m.checkpoint().marshal()
 	s.check(err)
 	cp := new(checkpoint)
-	s.check(json.Unmarshal(raw, cp))
+	s.check(cp.unmarshal(raw))
 	list := inObserved{At: s.now}
 	if len(args) > 0 {
 		s.boot = args[0]

@@ -20,6 +20,7 @@ type Nodelet struct {
 	changed chan struct{}
 	cancel  context.CancelFunc // of the goroutines that Start began
 	tasks   sync.WaitGroup
+	hands   hands
 
 	mu      sync.Mutex // guards what follows
 	state   runState
@@ -118,7 +119,7 @@ func (n *Nodelet) spawnLocked(a Assignment, found bool, cp *checkpoint, list inL
 		machine: newMachine(&n.cfg, n.bootID, a, found, cp, time.Now()),
 		host: &host{cfg: &n.cfg, uid: uid, dir: n.records.podDir(uid), meter: &meter{journal: n.cfg.Journal},
 			saver: newSaver(n.records, uid)},
-		publish: n.publish, publishSlot: n.publishSlot,
+		hands: &n.hands, publish: n.publish, publishSlot: n.publishSlot,
 	}
 	w.post(list)
 	n.workers[uid] = w
@@ -296,7 +297,7 @@ func (n *Nodelet) Close() error {
 	n.state = stateClosed
 	var workers []*worker
 	for _, w := range n.workers {
-		w.cancel()
+		w.stop()
 		workers = append(workers, w)
 	}
 	for _, o := range n.orphans {
@@ -312,5 +313,6 @@ func (n *Nodelet) Close() error {
 		<-w.done
 	}
 	n.tasks.Wait()
+	n.hands.close()
 	return n.records.close()
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -21,7 +22,11 @@ var resolvers struct {
 	mu     sync.Mutex // guards what follows
 	of     *resolver
 	source [2]unix.Stat_t
+	seen   time.Time // when the files were looked at
 }
+
+// resolverAge is how old what was seen of the files may be.
+const resolverAge = time.Second
 
 // resolverFiles are where a host's resolver is configured. The first may name a stub on loopback that can't
 // be reached from a pod, so that the servers behind it are taken from the second.
@@ -29,22 +34,27 @@ var resolverFiles = [2]string{"/etc/resolv.conf", "/run/systemd/resolve/resolv.c
 
 // hostResolver answers the host's configuration, which the caller must not change.
 func hostResolver() (*resolver, error) {
+	resolvers.mu.Lock()
+	defer resolvers.mu.Unlock()
+	now := time.Now()
+	if resolvers.of != nil && now.Sub(resolvers.seen).Abs() < resolverAge {
+		return resolvers.of, nil
+	}
 	var source [2]unix.Stat_t
 	for i, path := range resolverFiles {
 		if err := unix.Stat(path, &source[i]); err == nil {
 			source[i].Atim = unix.Timespec{}
 		}
 	}
-	resolvers.mu.Lock()
-	defer resolvers.mu.Unlock()
 	if resolvers.of != nil && resolvers.source == source {
+		resolvers.seen = now
 		return resolvers.of, nil
 	}
 	r, err := readHostResolver()
 	if err != nil {
 		return nil, err
 	}
-	resolvers.of, resolvers.source = r, source
+	resolvers.of, resolvers.source, resolvers.seen = r, source, now
 	return r, nil
 }
 
@@ -73,6 +83,8 @@ func readHostResolver() (*resolver, error) {
 // pods' folders: hosts, hostname, resolver and termination message.
 type filer interface {
 	WriteFile(path string, content []byte, mode uint32) error
+	// Logs reports whether a container may write a log.
+	Logs() bool
 }
 
 // writeHostFiles writes the files that a pod's containers share into its folder, which it makes, and says

@@ -46,7 +46,7 @@ type recordKind byte
 
 const (
 	recordAssignment recordKind = iota // protobuf of the pod, with its length before; JSON of the rest, if there is any
-	recordCheckpoint                   // JSON
+	recordCheckpoint                   // protobuf; see checkpoint.marshal
 	recordRemoval                      // nothing
 )
 

@@ -1,7 +1,6 @@
 package nodelet
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -82,7 +81,7 @@ func recordAt(data []byte, p *places) (rec record, err error) {
 	}
 	if raw := of(recordCheckpoint); len(raw) > 0 {
 		cp := new(checkpoint)
-		if json.Unmarshal(raw, cp) == nil { // without one the runtime's word counts alone
+		if cp.unmarshal(raw) == nil { // without one the runtime's word counts alone
 			rec.checkpoint = cp
 		}
 	}

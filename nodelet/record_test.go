@@ -2,7 +2,6 @@ package nodelet
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -54,11 +53,11 @@ func save(t *testing.T, r *records, uid, name, ip string) {
 		})
 	}
 	if ip != "" {
-		raw, err := json.Marshal(&checkpoint{PodIP: ip})
+		raw, err := (&checkpoint{PodIP: ip}).marshal()
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.put(recordCheckpoint, json.RawMessage(raw))
+		s.put(recordCheckpoint, raw)
 	}
 	if !s.pending() {
 		t.Fatal("nothing is pending")

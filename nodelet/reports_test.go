@@ -64,13 +64,13 @@ func TestSettlingReports(t *testing.T) {
 			w.moved = true
 			w.reportOnce(start)
 			if !c.held {
-				if len(*told) != 1 || w.wait(start) != time.Hour {
-					t.Fatalf("%d reports at once, and another in %s; want one and none", len(*told), w.wait(start))
+				if len(*told) != 1 || !w.next().IsZero() {
+					t.Fatalf("%d reports at once, and another at %s; want one and none", len(*told), w.next())
 				}
 				return
 			}
-			if len(*told) != 0 || w.wait(start) != settleTime {
-				t.Fatalf("%d reports at once, and another in %s; want it after %s", len(*told), w.wait(start), settleTime)
+			if len(*told) != 0 || w.next() != start.Add(settleTime) {
+				t.Fatalf("%d reports at once, and another at %s; want it %s after %s", len(*told), w.next(), settleTime, start)
 			}
 			w.moved = true
 			w.reportOnce(start.Add(settleTime / 2)) // more of the same doesn't put it off
@@ -80,8 +80,8 @@ func TestSettlingReports(t *testing.T) {
 			}
 			w.reportOnce(start.Add(settleTime))
 			w.reportOnce(start.Add(2 * settleTime))
-			if len(*told) != 1 || w.wait(start) != time.Hour {
-				t.Fatalf("%d reports, and another in %s; want one and none", len(*told), w.wait(start))
+			if len(*told) != 1 || !w.next().IsZero() {
+				t.Fatalf("%d reports, and another at %s; want one and none", len(*told), w.next())
 			}
 			arrive(w.machine)
 			w.moved = true

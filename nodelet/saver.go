@@ -1,7 +1,6 @@
 package nodelet
 
 import (
-	"encoding/json"
 	"fmt"
 	"sync"
 )
@@ -19,7 +18,7 @@ type saver struct {
 
 func newSaver(r *records, uid string) *saver { return &saver{records: r, uid: uid} }
 
-// put names what the record shall hold after the next flush: an Assignment, or a checkpoint's JSON. It must
+// put names what the record shall hold after the next flush: an Assignment, or a checkpoint's bytes. It must
 // not change any more.
 func (s *saver) put(kind recordKind, v any) {
 	s.mu.Lock()
@@ -51,7 +50,7 @@ func (s *saver) flush() error {
 		switch v := v.(type) {
 		case nil:
 			continue
-		case json.RawMessage:
+		case []byte:
 			raw = v
 		case Assignment:
 			if raw, err = encodeAssignment(v); err != nil {

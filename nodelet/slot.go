@@ -1,10 +1,6 @@
 package nodelet
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,28 +28,6 @@ type SlotReport struct {
 	UID     string
 	Depth   SlotDepth // reached; NoSlot: it is gone from the host
 	Message string    // why it doesn't come further; empty while it does
-}
-
-// heldKey stands for all of a container that can't be changed any more once it is held: containers of one
-// key differ at most in what Runtime.Release makes to fit, and in limits, which the pod's set-up writes.
-func (b *builder) heldKey(c Container, act actRun) (string, error) {
-	c.PodName, c.Hostname, c.Command, c.Args, c.Env, c.LogPath, c.Held = "", "", nil, nil, nil, "", ""
-	if !slices.ContainsFunc(b.a.Pod.Spec.InitContainers, func(i corev1.Container) bool { return i.Name == c.Name }) {
-		c.Resources = corev1.ResourceRequirements{}
-	}
-	raw, err := json.Marshal(c)
-	if err != nil {
-		return "", fmt.Errorf("container %s: %w", c.ID, err)
-	}
-	h := sha256.New()
-	h.Write(raw)
-	for i := range act.Container.VolumeMounts {
-		vm := &act.Container.VolumeMounts[i]
-		if (vm.SubPath != "" || vm.SubPathExpr != "") && madeByUs(b.a.Pod, vm.Name) {
-			h.Write([]byte(configHash(b.a))) // a part of a volume stays what it was when it was bound
-		}
-	}
-	return hex.EncodeToString(h.Sum(nil)[:16]), nil
 }
 
 // sameSandbox reports whether what was made for one pod's containers to share serves another pod too, once it

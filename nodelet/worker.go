@@ -3,10 +3,10 @@ package nodelet
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,10 +28,14 @@ type worker struct {
 	assign *Assignment
 	steady []string // IDs of the containers, where all run and nothing is under way
 
-	tasks     sync.WaitGroup
-	saving    bool      // a flush is under way
-	unsaved   bool      // the machine took a step since its checkpoint was made
-	saveAt    time.Time // when to save; zero: there is nothing to save
+	hands     *hands
+	tasks     sync.WaitGroup // of hands
+	timer     *time.Timer    // wakes the worker; nil: it never had to
+	timerAt   time.Time      // when; zero: never
+	fired     atomic.Bool    // it did since it was set
+	saving    bool           // a flush is under way
+	unsaved   bool           // the machine took a step since its checkpoint was made
+	saveAt    time.Time      // when to save; zero: there is nothing to save
 	saveDelay time.Duration
 	lastSaved []byte // checkpoint
 	lastKey   string
@@ -61,6 +65,28 @@ type (
 	inSaved struct{ Err error }
 )
 
+// stop has the worker end at its next turn. done says when it has.
+func (w *worker) stop() {
+	w.cancel()
+	w.signal()
+}
+
+func (w *worker) signal() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// begin has f done by another goroutine, and the worker wait for it at its end.
+func (w *worker) begin(f func()) {
+	w.tasks.Add(1)
+	w.hands.do(func() {
+		defer w.tasks.Done()
+		f()
+	})
+}
+
 func (w *worker) post(in input) {
 	w.mu.Lock()
 	if a, ok := in.(inAssign); ok {
@@ -69,10 +95,7 @@ func (w *worker) post(in input) {
 		w.queue = append(w.queue, in)
 	}
 	w.mu.Unlock()
-	select {
-	case w.wake <- struct{}{}:
-	default:
-	}
+	w.signal()
 }
 
 // take answers the next input. Of several assignments only the latest counts.
@@ -98,8 +121,7 @@ func (w *worker) run(ctx context.Context) {
 	defer w.tasks.Wait()
 	defer w.cancel()
 	w.saveAssignment()
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
+	defer w.setTimer(time.Time{})
 	for {
 		for in, ok := w.take(); ok; in, ok = w.take() {
 			w.handle(ctx, in)
@@ -116,32 +138,35 @@ func (w *worker) run(ctx context.Context) {
 			w.reportOnce(now)
 			w.save(now)
 		}
-		timer.Reset(w.wait(now))
-		select {
-		case <-ctx.Done():
-			var err error
-			if w.unsaved {
-				err = w.putCheckpoint()
-			}
-			if err == nil {
-				err = w.host.saver.flush()
-			}
-			if err != nil {
-				w.host.cfg.Logger.Error("record not written", "pod", w.uid, "error", err)
-			}
+		w.setTimer(w.next())
+		<-w.wake
+		if ctx.Err() != nil {
+			w.saveAtEnd()
 			return
-		case <-w.wake:
-		case <-timer.C:
 		}
 	}
 }
 
-// wait answers how long there is nothing to do unless something happens.
-func (w *worker) wait(now time.Time) time.Duration {
-	wait := time.Hour
+// saveAtEnd writes what isn't written yet, as far as that can be done now.
+func (w *worker) saveAtEnd() {
+	var err error
+	if w.unsaved {
+		err = w.putCheckpoint()
+	}
+	if err == nil {
+		err = w.host.saver.flush()
+	}
+	if err != nil {
+		w.host.cfg.Logger.Error("record not written", "pod", w.uid, "error", err)
+	}
+}
+
+// next answers when there is something to do though nothing happens. Zero is never.
+func (w *worker) next() time.Time {
+	var next time.Time
 	until := func(t time.Time) {
-		if !t.IsZero() {
-			wait = min(wait, max(0, t.Sub(now)))
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
 		}
 	}
 	until(w.machine.wakeAt)
@@ -149,7 +174,28 @@ func (w *worker) wait(now time.Time) time.Duration {
 	if !w.held() {
 		until(w.saveAt)
 	}
-	return wait
+	return next
+}
+
+// setTimer has the worker woken at t. It isn't a channel's timer, as that goes into the heap of timers and out
+// of it each time that somebody waits for it.
+func (w *worker) setTimer(t time.Time) {
+	if t.Equal(w.timerAt) && !w.fired.Load() {
+		return
+	}
+	w.fired.Store(false)
+	switch {
+	case w.timer == nil:
+		w.timer = time.AfterFunc(time.Until(t), func() {
+			w.fired.Store(true)
+			w.signal()
+		})
+	case t.IsZero():
+		w.timer.Stop()
+	default:
+		w.timer.Reset(time.Until(t))
+	}
+	w.timerAt = t
 }
 
 func (w *worker) handle(ctx context.Context, in input) {
@@ -179,7 +225,7 @@ func (w *worker) step(ctx context.Context, in input) {
 	w.unsaved = w.unsaved || in != nil || len(actions) > 0
 	for _, act := range actions {
 		a, allocated := w.machine.a, w.machine.allocated
-		w.tasks.Go(func() {
+		w.begin(func() {
 			out := w.host.do(ctx, a, allocated, act, w.post)
 			if ctx.Err() != nil {
 				return // given up by us: it says nothing about the pod
@@ -200,7 +246,7 @@ func (w *worker) hearExit(ctx context.Context, e Exit) {
 		return
 	}
 	spec, log := c.spec, w.logPath(c.spec.Name, attempt)
-	w.tasks.Go(func() {
+	w.begin(func() {
 		in.Message = terminationMessage(ctx, spec, w.host.dir, log, attempt, e.ExitCode != 0)
 		w.post(in)
 	})
@@ -318,7 +364,7 @@ func (w *worker) save(now time.Time) {
 		return
 	}
 	w.saving = true
-	w.tasks.Go(func() { w.post(inSaved{w.host.saver.flush()}) })
+	w.begin(func() { w.post(inSaved{w.host.saver.flush()}) })
 }
 
 // held reports that a flush is under way, whose end wakes the worker. Set-up flushes by itself.
@@ -330,10 +376,10 @@ func (w *worker) putCheckpoint() error {
 	if w.machine.a.Slot == SlotCapacity {
 		return nil
 	}
-	raw, err := json.Marshal(w.machine.checkpoint())
+	raw, err := w.machine.checkpoint().marshal()
 	if err == nil && !bytes.Equal(raw, w.lastSaved) {
 		w.lastSaved = raw
-		w.host.saver.put(recordCheckpoint, json.RawMessage(raw))
+		w.host.saver.put(recordCheckpoint, raw)
 	}
 	return err
 }

@@ -28,7 +28,7 @@ import (
 // fleet is simulated hosts in this process: the real nodelet, session and journal, over real gRPC, on a
 // simulated runtime. Each has a disk of its own in reality, so their records are kept in memory (/dev/shm).
 // Containers, images, networks, cgroups and volumes are simulated, and so are the files that are bound into
-// containers, unless they are asked for.
+// containers and the folders of their logs, unless they are asked for.
 type fleet struct {
 	files  bool // write the files that are bound into containers
 	dir    string
@@ -131,7 +131,7 @@ func (f *fleet) volumes() nodelet.Volumes {
 	if f.files {
 		return struct{ nodelet.Volumes }{&sim.Volumes{}}
 	}
-	return &sim.Volumes{}
+	return &sim.Volumes{Silent: true} // as the fleet's script is
 }
 
 // nodeTLS is what a node that joined dials with.

@@ -13,6 +13,8 @@ var _ nodelet.Volumes = (*Volumes)(nil)
 
 // Volumes names a path for each volume and makes nothing. Its zero value is empty.
 type Volumes struct {
+	Silent bool // no container of the host writes a log
+
 	mu   sync.Mutex // guards pods
 	pods map[string]bool
 }
@@ -38,6 +40,9 @@ func (v *Volumes) Prepare(_ context.Context, a nodelet.Assignment, _ string) (ma
 
 // WriteFile writes nothing: no container will read it.
 func (v *Volumes) WriteFile(string, []byte, uint32) error { return nil }
+
+// Logs tells of containers that may write a log.
+func (v *Volumes) Logs() bool { return !v.Silent }
 
 // Usage implements nodelet.Volumes.
 func (v *Volumes) Usage(context.Context, string) ([]string, error) { return nil, nil }
