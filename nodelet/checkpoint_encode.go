@@ -1,6 +1,7 @@
 package nodelet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"time"
@@ -157,7 +158,7 @@ func (cp *checkpoint) marshal() ([]byte, error) {
 	if w.err == nil {
 		w.err = in.err
 	}
-	return w.b, w.err
+	return bytes.Clone(w.b), w.err // it stays for as long as the pod does
 }
 
 func (w *wire) container(c *containerCheckpoint) {

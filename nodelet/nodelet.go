@@ -98,8 +98,7 @@ func (n *Nodelet) Start(ctx context.Context) error {
 	}
 	background, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
-	n.tasks.Go(func() { n.hearExits(background) })
-	n.tasks.Go(func() { n.relist(background) })
+	n.tasks.Go(func() { n.hear(background) })
 	return nil
 }
 
@@ -126,9 +125,12 @@ func (n *Nodelet) spawnLocked(a Assignment, found bool, cp *checkpoint, list inL
 	go w.run(ctx)
 }
 
-// hearExits hands ends of containers to their pods. What ended before the listing of Start is in both;
-// the machine takes an end once.
-func (n *Nodelet) hearExits(ctx context.Context) {
+// hear hands ends of containers to their pods, and has what runs looked at from time to time. What ended
+// before the listing of Start is in both; the machine takes an end once.
+func (n *Nodelet) hear(ctx context.Context) {
+	ticker := time.NewTicker(relistPeriod)
+	defer ticker.Stop()
+	listing, listed := false, make(chan struct{}, 1)
 	for {
 		select {
 		case <-ctx.Done():
@@ -143,38 +145,40 @@ func (n *Nodelet) hearExits(ctx context.Context) {
 			if w != nil {
 				w.post(inRuntimeExit{e})
 			}
+		case <-ticker.C:
+			if !listing {
+				listing = true
+				n.tasks.Go(func() {
+					n.relist(ctx)
+					listed <- struct{}{}
+				})
+			}
+		case <-listed:
+			listing = false
 		}
 	}
 }
 
+// relist tells pods of which the runtime's list says something new.
 func (n *Nodelet) relist(ctx context.Context) {
-	ticker := time.NewTicker(relistPeriod)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
+	at := time.Now()
+	states, err := n.cfg.Runtime.List(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			n.cfg.Logger.Warn("containers can't be listed; asking again", "wait", relistPeriod, "error", err)
 		}
-		at := time.Now()
-		states, err := n.cfg.Runtime.List(ctx)
-		if err != nil {
-			if ctx.Err() == nil {
-				n.cfg.Logger.Warn("containers can't be listed; asking again", "wait", relistPeriod, "error", err)
-			}
-			continue
-		}
-		byPod := groupByPod(states)
-		n.mu.Lock()
-		workers := make([]*worker, 0, len(n.workers))
-		for _, w := range n.workers {
-			workers = append(workers, w)
-		}
-		n.mu.Unlock()
-		for _, w := range workers {
-			if list := byPod[w.uid]; !w.runsAs(list) {
-				w.post(inList{at, list})
-			}
+		return
+	}
+	byPod := groupByPod(states)
+	n.mu.Lock()
+	workers := make([]*worker, 0, len(n.workers))
+	for _, w := range n.workers {
+		workers = append(workers, w)
+	}
+	n.mu.Unlock()
+	for _, w := range workers {
+		if list := byPod[w.uid]; !w.runsAs(list) {
+			w.post(inList{at, list})
 		}
 	}
 }

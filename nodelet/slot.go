@@ -35,7 +35,8 @@ type SlotReport struct {
 func sameSandbox(a, b *corev1.Pod) bool {
 	same := equality.Semantic.DeepEqual
 	return a.Namespace == b.Namespace && sameNames(a.Spec.InitContainers, b.Spec.InitContainers) && sameNames(a.Spec.Containers, b.Spec.Containers) &&
-		same(a.Spec.Volumes, b.Spec.Volumes) && same(a.Spec.SecurityContext, b.Spec.SecurityContext) &&
+		(len(a.Spec.Volumes) == 0 && len(b.Spec.Volumes) == 0 || same(a.Spec.Volumes, b.Spec.Volumes)) &&
+		same(a.Spec.SecurityContext, b.Spec.SecurityContext) &&
 		(!hasMemoryVolume(b) || sameSizes(a, b))
 }
 
@@ -54,6 +55,6 @@ func sameSizes(a, b *corev1.Pod) bool {
 
 func sameNames(a, b []corev1.Container) bool {
 	return slices.EqualFunc(a, b, func(a, b corev1.Container) bool {
-		return a.Name == b.Name && equality.Semantic.DeepEqual(a.RestartPolicy, b.RestartPolicy)
+		return a.Name == b.Name && (a.RestartPolicy == nil) == (b.RestartPolicy == nil) && (a.RestartPolicy == nil || *a.RestartPolicy == *b.RestartPolicy)
 	})
 }

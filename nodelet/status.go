@@ -2,6 +2,7 @@ package nodelet
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -88,7 +89,7 @@ func (m *machine) status() corev1.PodStatus {
 		st.Phase = corev1.PodRunning
 	}
 	m.conditions = m.newConditions(&st)
-	st.Conditions = append([]corev1.PodCondition(nil), m.conditions...)
+	st.Conditions = slices.Clip(m.conditions) // they are made anew each time
 	return st
 }
 

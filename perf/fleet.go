@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -70,8 +71,9 @@ func startFleet(ctx context.Context, n int, address string, ca *pki.CA, change .
 	}
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	f.cancel = cancel
+	roots := ca.Pool()
 	for i := range n {
-		node, s, err := f.makeNode(ctx, fmt.Sprintf("node-%05d", i), address, ca)
+		node, s, err := f.makeNode(ctx, fmt.Sprintf("node-%05d", i), address, ca, roots)
 		if node != nil {
 			f.nodes = append(f.nodes, node)
 		}
@@ -83,8 +85,8 @@ func startFleet(ctx context.Context, n int, address string, ca *pki.CA, change .
 	return f, nil
 }
 
-func (f *fleet) makeNode(ctx context.Context, name, address string, ca *pki.CA) (*simNode, *session.Session, error) {
-	config, err := nodeTLS(name, ca)
+func (f *fleet) makeNode(ctx context.Context, name, address string, ca *pki.CA, roots *x509.CertPool) (*simNode, *session.Session, error) {
+	config, err := nodeTLS(name, ca, roots)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -135,7 +137,7 @@ func (f *fleet) volumes() nodelet.Volumes {
 }
 
 // nodeTLS is what a node that joined dials with.
-func nodeTLS(name string, ca *pki.CA) (*tls.Config, error) {
+func nodeTLS(name string, ca *pki.CA, roots *x509.CertPool) (*tls.Config, error) {
 	csr, key, err := pki.NewRequest(name)
 	if err != nil {
 		return nil, err
@@ -146,7 +148,7 @@ func nodeTLS(name string, ca *pki.CA) (*tls.Config, error) {
 	}
 	block, _ := pem.Decode(cert)
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12, RootCAs: ca.Pool(), Certificates: []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: key}},
+		MinVersion: tls.VersionTLS12, RootCAs: roots, Certificates: []tls.Certificate{{Certificate: [][]byte{block.Bytes}, PrivateKey: key}},
 	}, nil
 }
 

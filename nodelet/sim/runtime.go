@@ -20,9 +20,12 @@ type Runtime struct {
 	once   sync.Once
 }
 
+// heldExits is few: a fleet has thousands of these channels, and mostly nothing ends.
+const heldExits = 16
+
 // Runtime connects to the host.
 func (h *Host) Runtime() *Runtime {
-	r := &Runtime{h: h, exits: make(chan nodelet.Exit, 256), closed: make(chan struct{})}
+	r := &Runtime{h: h, exits: make(chan nodelet.Exit, heldExits), closed: make(chan struct{})}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.runtimes[r] = true
@@ -40,7 +43,7 @@ func (r *Runtime) Close() error {
 	return nil
 }
 
-// Exits implements nodelet.Runtime. The channel holds 256; when it is full, ends wait.
+// Exits implements nodelet.Runtime. When as many as it holds wait, others do too.
 func (r *Runtime) Exits() <-chan nodelet.Exit { return r.exits }
 
 // Create implements nodelet.Runtime.
