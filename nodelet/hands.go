@@ -13,7 +13,7 @@ type hands struct {
 }
 
 // idleHands bounds those that wait for something to do.
-const idleHands = 4
+const idleHands = 16
 
 // do has f done by another goroutine.
 func (h *hands) do(f func()) {

@@ -52,10 +52,8 @@ func (k *keyer) texts(list []string) {
 	}
 }
 
-func (k *keyer) message(m interface{ Marshal() ([]byte, error) }) error {
-	raw, err := m.Marshal()
-	k.number(int64(len(raw)))
-	k.b = append(k.b, raw...)
+func (k *keyer) object(o object) (err error) {
+	k.b, err = appendObject(k.b, o)
 	return err
 }
 
@@ -88,12 +86,12 @@ func (k *keyer) container(c *Container) error {
 		k.text(name)
 		k.text(c.Sysctls[name])
 	}
-	if err := k.message(&c.Resources); err != nil {
+	if err := k.object(&c.Resources); err != nil {
 		return err
 	}
 	k.flag(c.Security != nil)
 	if c.Security == nil {
 		return nil
 	}
-	return k.message(c.Security)
+	return k.object(c.Security)
 }
