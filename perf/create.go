@@ -91,10 +91,13 @@ func (s *setting) create(ctx context.Context, c createConfig, media string) erro
 	answered := &series{name: "POST → 201, durable and placed"}
 	running := &series{name: "POST → a watch says Running"}
 	rates := &rates{}
-	for range s.rounds {
+	for round := range s.rounds {
 		r, err := s.createRound(ctx, c, media)
 		if err != nil {
 			return err
+		}
+		if round > 0 {
+			r.perNodelet = 0 // what the fleet before left is still being given back
 		}
 		answered.rounds = append(answered.rounds, r.answered)
 		running.rounds = append(running.rounds, r.running)
@@ -140,7 +143,9 @@ func (r *round) into(rates *rates, pods int) {
 	rates.add("load, fleet and watch, CPU µs per pod", r.loadCPU.Seconds()*1e6/n)
 	rates.add("control plane, peak RSS in MiB", float64(r.controlRSS)/(1<<20))
 	rates.add("load, fleet and watch, peak RSS in MiB", float64(r.loadRSS)/(1<<20))
-	rates.add("an idle nodelet, heap and stacks in KiB", float64(r.perNodelet)/1024)
+	if r.perNodelet > 0 {
+		rates.add("an idle nodelet, heap and stacks in KiB", float64(r.perNodelet)/1024)
+	}
 	rates.add("etcd transactions", r.transactions)
 	rates.add("changes per etcd transaction", r.mutations/max(r.transactions, 1))
 	rates.add("pods per etcd transaction", n/max(r.transactions, 1))
