@@ -216,7 +216,7 @@ func (r *Runtime) newTask(ctx context.Context, container client.Container, logPa
 	}
 	until := time.Now().Add(givenUpWithin)
 	for attempt := 1; ; attempt++ {
-		task, err := container.NewTask(ctx, creator)
+		task, err := r.tryTask(ctx, container, creator)
 		switch {
 		case err == nil:
 			return task, nil

@@ -53,6 +53,7 @@ func (r *Runtime) subscribe(ctx context.Context) error {
 	if err := r.reconcile(ctx); err != nil {
 		return err
 	}
+	r.endStuckShims() // a nodelet or containerd was killed before this stream
 	for _, e := range early {
 		r.exitEvent(ctx, e)
 	}

@@ -39,6 +39,9 @@ type Runtime struct {
 	work        sync.WaitGroup
 	pods        keyed // serialises making and removing containers of one pod: their shim comes and goes
 
+	looking sync.Mutex // guards what follows
+	looked  time.Time  // for shims that are stuck
+
 	mu       sync.Mutex // guards what follows
 	known    map[string]*known
 	accounts map[string]accounts                     // by image ID
