@@ -82,11 +82,13 @@ func footprint(b *testing.B, pods int) {
 
 // settle waits until what is packed in the background has been.
 func settle(b *testing.B, c *controlPlane) {
+	look := time.NewTicker(6 * time.Second) // longer than what is left alone needs to be packed
+	defer look.Stop()
 	deadline := time.Now().Add(2 * time.Minute)
-	for last := int64(0); ; {
-		time.Sleep(6 * time.Second) // longer than what is left alone needs to be packed
+	last := int64(0)
+	for now := range look.C {
 		heap := liveHeap()
-		if last > 0 && heap > last-last/100 || time.Now().After(deadline) {
+		if last > 0 && heap > last-last/100 || now.After(deadline) {
 			return
 		}
 		last = heap

@@ -138,8 +138,13 @@ func (y *slotSystem) join(dir string) {
 // until looks again and again at what has no event to wait for.
 func (y *slotSystem) until(what string, cond func() bool) {
 	y.t.Helper()
-	for end := time.Now().Add(time.Minute); !cond(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	end := time.After(time.Minute)
+	for !cond() {
+		select {
+		case <-look.C:
+		case <-end:
 			y.t.Fatalf("waited in vain: %s", what)
 		}
 	}
