@@ -9,9 +9,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"strconv"
 	"sync"
 	"sync/atomic"
+
+	"k8s.io/client-go/rest"
 )
 
 // http1 posts over HTTP/1.1 connections that are kept open, each for one request at a time: as many as
@@ -199,4 +202,21 @@ func (s *spreading) close() error {
 		errs = append(errs, p.close())
 	}
 	return errors.Join(errs...)
+}
+
+// endpoint is what a client that dials by itself needs of a configuration: how to prove itself and whom, as
+// host:port, to dial.
+func endpoint(cfg *rest.Config) (*tls.Config, string, error) {
+	tlsConfig, err := rest.TLSConfigFor(cfg)
+	if err != nil {
+		return nil, "", err
+	}
+	host, err := url.Parse(cfg.Host)
+	if err != nil {
+		return nil, "", err
+	}
+	if tlsConfig.ServerName == "" {
+		tlsConfig.ServerName = host.Hostname()
+	}
+	return tlsConfig, host.Host, nil
 }

@@ -61,35 +61,28 @@ func newLoader(ctx context.Context, cfg *rest.Config, namespace, media, protocol
 	if err := l.encode(template); err != nil {
 		return nil, err
 	}
-	tlsConfig, err := rest.TLSConfigFor(cfg)
+	tlsConfig, host, err := endpoint(cfg)
 	if err != nil {
 		return nil, err
-	}
-	host, err := url.Parse(cfg.Host)
-	if err != nil {
-		return nil, err
-	}
-	if tlsConfig.ServerName == "" {
-		tlsConfig.ServerName = host.Hostname()
 	}
 	tlsConfig.DynamicRecordSizingDisabled = true
 	path := "/api/v1/namespaces/" + url.PathEscape(namespace) + "/pods"
 	if protocol == protocolH1 {
-		head := "POST " + path + " HTTP/1.1\r\nHost: " + host.Host + "\r\nContent-Type: " + media + "\r\nAccept: " + media + "\r\n"
+		head := "POST " + path + " HTTP/1.1\r\nHost: " + host + "\r\nContent-Type: " + media + "\r\nAccept: " + media + "\r\n"
 		if cfg.BearerToken != "" {
 			head += "Authorization: Bearer " + cfg.BearerToken + "\r\n"
 		}
-		l.poster = newHTTP1(tlsConfig, host.Host, head+"Content-Length: ")
+		l.poster = newHTTP1(tlsConfig, host, head+"Content-Length: ")
 		return l, nil
 	}
 	fields := []hpack.HeaderField{
-		{Name: ":method", Value: http.MethodPost}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: host.Host}, {Name: ":path", Value: path},
+		{Name: ":method", Value: http.MethodPost}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: host}, {Name: ":path", Value: path},
 		{Name: "content-type", Value: media}, {Name: "accept", Value: media}, {Name: "content-length", Value: strconv.Itoa(len(l.body))},
 	}
 	if cfg.BearerToken != "" {
 		fields = append(fields, hpack.HeaderField{Name: "authorization", Value: "Bearer " + cfg.BearerToken})
 	}
-	l.poster, err = overHTTP2(ctx, tlsConfig, host.Host, fields, connections)
+	l.poster, err = overHTTP2(ctx, tlsConfig, host, fields, connections)
 	return l, err
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
@@ -29,18 +28,11 @@ type marker struct {
 type boundPod struct{ name, uid string }
 
 func newMarker(cfg *rest.Config, namespace string) (*marker, error) {
-	tlsConfig, err := rest.TLSConfigFor(cfg)
+	tlsConfig, host, err := endpoint(cfg)
 	if err != nil {
 		return nil, err
 	}
-	host, err := url.Parse(cfg.Host)
-	if err != nil {
-		return nil, err
-	}
-	if tlsConfig.ServerName == "" {
-		tlsConfig.ServerName = host.Hostname()
-	}
-	return &marker{http: newHTTP1(tlsConfig, host.Host, ""), host: host.Host, namespace: namespace, refusedFor: time.Second}, nil
+	return &marker{http: newHTTP1(tlsConfig, host, ""), host: host, namespace: namespace, refusedFor: time.Second}, nil
 }
 
 // start begins with so many patches at a time. It has room for n pods, so that mark never waits. The first

@@ -58,7 +58,7 @@ func durable(o controlplane.Object) controlplane.Object {
 			ObservedGeneration: o.Status.ObservedGeneration,
 		}
 		for _, c := range o.Status.Conditions {
-			if c.Type == corev1.PodScheduled || c.Type == corev1.PodResizePending || c.Type == corev1.DisruptionTarget {
+			if decided(c.Type) {
 				out.Status.Conditions = append(out.Status.Conditions, c)
 			}
 		}
@@ -85,6 +85,11 @@ func podKin(o controlplane.Object) string {
 	return kin
 }
 
+// decided tells the conditions that are the control plane's, and so are stored.
+func decided(t corev1.PodConditionType) bool {
+	return t == corev1.PodScheduled || t == corev1.PodResizePending || t == corev1.DisruptionTarget
+}
+
 // unobserved reports a status as a create leaves it: all of it is the control plane's.
 func unobserved(st *corev1.PodStatus) bool {
 	if st.Phase != corev1.PodPending || st.HostIP != "" || st.PodIP != "" || st.Reason != "" || st.Message != "" || st.NominatedNodeName != "" ||
@@ -92,7 +97,7 @@ func unobserved(st *corev1.PodStatus) bool {
 		return false
 	}
 	for i := range st.Conditions {
-		if t := st.Conditions[i].Type; t != corev1.PodScheduled && t != corev1.PodResizePending {
+		if !decided(st.Conditions[i].Type) {
 			return false
 		}
 	}
