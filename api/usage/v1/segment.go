@@ -30,6 +30,15 @@ type Segment struct {
 	Start        time.Time         `json:"start"` // UTC, whole milliseconds
 	End          time.Time         `json:"end"`   // zero while the segment is open
 	Labels       map[string]string `json:"labels,omitempty"`
+	Burst        Burst             `json:"burst,omitzero"`
+}
+
+// Burst is what a pod had beyond its size within a segment, summed over time. It is final once the segment
+// is closed.
+type Burst struct {
+	Millis       int64 `json:"millis"`       // time with any burst, in ms
+	CPUMillis    int64 `json:"cpuMillis"`    // milli-CPU × ms
+	MemoryMillis int64 `json:"memoryMillis"` // MiB × ms
 }
 
 // Open reports whether the interval still goes on.
