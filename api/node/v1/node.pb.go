@@ -241,6 +241,7 @@ type FromNode struct {
 	//	*FromNode_Segments
 	//	*FromNode_Heartbeat
 	//	*FromNode_Slots
+	//	*FromNode_Pool
 	Message       isFromNode_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -328,6 +329,15 @@ func (x *FromNode) GetSlots() *SlotReports {
 	return nil
 }
 
+func (x *FromNode) GetPool() *PoolReport {
+	if x != nil {
+		if x, ok := x.Message.(*FromNode_Pool); ok {
+			return x.Pool
+		}
+	}
+	return nil
+}
+
 type isFromNode_Message interface {
 	isFromNode_Message()
 }
@@ -352,6 +362,10 @@ type FromNode_Slots struct {
 	Slots *SlotReports `protobuf:"bytes,5,opt,name=slots,proto3,oneof"`
 }
 
+type FromNode_Pool struct {
+	Pool *PoolReport `protobuf:"bytes,6,opt,name=pool,proto3,oneof"`
+}
+
 func (*FromNode_Hello) isFromNode_Message() {}
 
 func (*FromNode_Reports) isFromNode_Message() {}
@@ -362,6 +376,8 @@ func (*FromNode_Heartbeat) isFromNode_Message() {}
 
 func (*FromNode_Slots) isFromNode_Message() {}
 
+func (*FromNode_Pool) isFromNode_Message() {}
+
 type ToNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -371,6 +387,7 @@ type ToNode struct {
 	//	*ToNode_Remove
 	//	*ToNode_Ack
 	//	*ToNode_Open
+	//	*ToNode_Pool
 	Message       isToNode_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -458,6 +475,15 @@ func (x *ToNode) GetOpen() *Open {
 	return nil
 }
 
+func (x *ToNode) GetPool() *Pool {
+	if x != nil {
+		if x, ok := x.Message.(*ToNode_Pool); ok {
+			return x.Pool
+		}
+	}
+	return nil
+}
+
 type isToNode_Message interface {
 	isToNode_Message()
 }
@@ -482,6 +508,10 @@ type ToNode_Open struct {
 	Open *Open `protobuf:"bytes,5,opt,name=open,proto3,oneof"`
 }
 
+type ToNode_Pool struct {
+	Pool *Pool `protobuf:"bytes,6,opt,name=pool,proto3,oneof"` // precedes an assignment that takes room from it
+}
+
 func (*ToNode_Sync) isToNode_Message() {}
 
 func (*ToNode_Assign) isToNode_Message() {}
@@ -492,6 +522,116 @@ func (*ToNode_Ack) isToNode_Message() {}
 
 func (*ToNode_Open) isToNode_Message() {}
 
+func (*ToNode_Pool) isToNode_Message() {}
+
+// Pool is room that the ledger grants a node beyond its pods' sizes, for bursts. A node that was never
+// granted one has none. What it grants may shrink at any time: pods come first.
+type Pool struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	CpuMilli      int64                  `protobuf:"varint,1,opt,name=cpu_milli,json=cpuMilli,proto3" json:"cpu_milli,omitempty"`
+	MemoryBytes   int64                  `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pool) Reset() {
+	*x = Pool{}
+	mi := &file_api_node_v1_node_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pool) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pool) ProtoMessage() {}
+
+func (x *Pool) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pool.ProtoReflect.Descriptor instead.
+func (*Pool) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Pool) GetCpuMilli() int64 {
+	if x != nil {
+		return x.CpuMilli
+	}
+	return 0
+}
+
+func (x *Pool) GetMemoryBytes() int64 {
+	if x != nil {
+		return x.MemoryBytes
+	}
+	return 0
+}
+
+// PoolReport is sent when either changes. The ledger counts the larger of what is granted and what is held
+// as taken, so that room which bursts still hold is promised to nobody else.
+type PoolReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Want          *Pool                  `protobuf:"bytes,1,opt,name=want,proto3" json:"want,omitempty"` // what the node's pods could use at most, within their bounds
+	Held          *Pool                  `protobuf:"bytes,2,opt,name=held,proto3" json:"held,omitempty"` // what bursts hold now; after a smaller grant it falls to that
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PoolReport) Reset() {
+	*x = PoolReport{}
+	mi := &file_api_node_v1_node_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PoolReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PoolReport) ProtoMessage() {}
+
+func (x *PoolReport) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PoolReport.ProtoReflect.Descriptor instead.
+func (*PoolReport) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PoolReport) GetWant() *Pool {
+	if x != nil {
+		return x.Want
+	}
+	return nil
+}
+
+func (x *PoolReport) GetHeld() *Pool {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
 // Hello describes the host and everything that runs on it.
 type Hello struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -499,13 +639,14 @@ type Hello struct {
 	Node          []byte                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`   // core/v1 Node, Kubernetes protobuf: labels, capacity, nodeInfo, addresses
 	Pods          []*PodReport           `protobuf:"bytes,3,rep,name=pods,proto3" json:"pods,omitempty"`   // all pods the nodelet knows of
 	Slots         []*SlotReport          `protobuf:"bytes,4,rep,name=slots,proto3" json:"slots,omitempty"` // all slots the nodelet holds
+	Pool          *PoolReport            `protobuf:"bytes,5,opt,name=pool,proto3" json:"pool,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_api_node_v1_node_proto_msgTypes[5]
+	mi := &file_api_node_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -517,7 +658,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[5]
+	mi := &file_api_node_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -530,7 +671,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Hello) GetVersion() string {
@@ -561,6 +702,13 @@ func (x *Hello) GetSlots() []*SlotReport {
 	return nil
 }
 
+func (x *Hello) GetPool() *PoolReport {
+	if x != nil {
+		return x.Pool
+	}
+	return nil
+}
+
 type PodReports struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pods          []*PodReport           `protobuf:"bytes,1,rep,name=pods,proto3" json:"pods,omitempty"`
@@ -570,7 +718,7 @@ type PodReports struct {
 
 func (x *PodReports) Reset() {
 	*x = PodReports{}
-	mi := &file_api_node_v1_node_proto_msgTypes[6]
+	mi := &file_api_node_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +730,7 @@ func (x *PodReports) String() string {
 func (*PodReports) ProtoMessage() {}
 
 func (x *PodReports) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[6]
+	mi := &file_api_node_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +743,7 @@ func (x *PodReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodReports.ProtoReflect.Descriptor instead.
 func (*PodReports) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PodReports) GetPods() []*PodReport {
@@ -620,7 +768,7 @@ type PodReport struct {
 
 func (x *PodReport) Reset() {
 	*x = PodReport{}
-	mi := &file_api_node_v1_node_proto_msgTypes[7]
+	mi := &file_api_node_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +780,7 @@ func (x *PodReport) String() string {
 func (*PodReport) ProtoMessage() {}
 
 func (x *PodReport) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[7]
+	mi := &file_api_node_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +793,7 @@ func (x *PodReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodReport.ProtoReflect.Descriptor instead.
 func (*PodReport) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PodReport) GetUid() string {
@@ -704,7 +852,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_api_node_v1_node_proto_msgTypes[8]
+	mi := &file_api_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +864,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[8]
+	mi := &file_api_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +877,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Event) GetType() string {
@@ -777,7 +925,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_api_node_v1_node_proto_msgTypes[9]
+	mi := &file_api_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +937,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[9]
+	mi := &file_api_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +950,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Heartbeat) GetUsage() []*PodUsage {
@@ -831,7 +979,7 @@ type NodeCondition struct {
 
 func (x *NodeCondition) Reset() {
 	*x = NodeCondition{}
-	mi := &file_api_node_v1_node_proto_msgTypes[10]
+	mi := &file_api_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +991,7 @@ func (x *NodeCondition) String() string {
 func (*NodeCondition) ProtoMessage() {}
 
 func (x *NodeCondition) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[10]
+	mi := &file_api_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +1004,7 @@ func (x *NodeCondition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeCondition.ProtoReflect.Descriptor instead.
 func (*NodeCondition) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NodeCondition) GetType() string {
@@ -901,7 +1049,7 @@ type PodUsage struct {
 
 func (x *PodUsage) Reset() {
 	*x = PodUsage{}
-	mi := &file_api_node_v1_node_proto_msgTypes[11]
+	mi := &file_api_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1061,7 @@ func (x *PodUsage) String() string {
 func (*PodUsage) ProtoMessage() {}
 
 func (x *PodUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[11]
+	mi := &file_api_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1074,7 @@ func (x *PodUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodUsage.ProtoReflect.Descriptor instead.
 func (*PodUsage) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PodUsage) GetUid() string {
@@ -982,7 +1130,7 @@ type ContainerUsage struct {
 
 func (x *ContainerUsage) Reset() {
 	*x = ContainerUsage{}
-	mi := &file_api_node_v1_node_proto_msgTypes[12]
+	mi := &file_api_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -994,7 +1142,7 @@ func (x *ContainerUsage) String() string {
 func (*ContainerUsage) ProtoMessage() {}
 
 func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[12]
+	mi := &file_api_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1007,7 +1155,7 @@ func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerUsage.ProtoReflect.Descriptor instead.
 func (*ContainerUsage) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ContainerUsage) GetName() string {
@@ -1041,7 +1189,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_api_node_v1_node_proto_msgTypes[13]
+	mi := &file_api_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1201,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[13]
+	mi := &file_api_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1214,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Sync) GetPods() []*Assignment {
@@ -1092,7 +1240,7 @@ type SlotReports struct {
 
 func (x *SlotReports) Reset() {
 	*x = SlotReports{}
-	mi := &file_api_node_v1_node_proto_msgTypes[14]
+	mi := &file_api_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1104,7 +1252,7 @@ func (x *SlotReports) String() string {
 func (*SlotReports) ProtoMessage() {}
 
 func (x *SlotReports) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[14]
+	mi := &file_api_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1117,7 +1265,7 @@ func (x *SlotReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotReports.ProtoReflect.Descriptor instead.
 func (*SlotReports) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SlotReports) GetSlots() []*SlotReport {
@@ -1139,7 +1287,7 @@ type SlotReport struct {
 
 func (x *SlotReport) Reset() {
 	*x = SlotReport{}
-	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	mi := &file_api_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1151,7 +1299,7 @@ func (x *SlotReport) String() string {
 func (*SlotReport) ProtoMessage() {}
 
 func (x *SlotReport) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	mi := &file_api_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1164,7 +1312,7 @@ func (x *SlotReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotReport.ProtoReflect.Descriptor instead.
 func (*SlotReport) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *SlotReport) GetUid() string {
@@ -1203,7 +1351,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_api_node_v1_node_proto_msgTypes[16]
+	mi := &file_api_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1215,7 +1363,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[16]
+	mi := &file_api_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1228,7 +1376,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Assignment) GetPod() []byte {
@@ -1268,7 +1416,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_api_node_v1_node_proto_msgTypes[17]
+	mi := &file_api_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1428,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[17]
+	mi := &file_api_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1441,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Remove) GetUid() string {
@@ -1313,7 +1461,7 @@ type Segments struct {
 
 func (x *Segments) Reset() {
 	*x = Segments{}
-	mi := &file_api_node_v1_node_proto_msgTypes[18]
+	mi := &file_api_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1325,7 +1473,7 @@ func (x *Segments) String() string {
 func (*Segments) ProtoMessage() {}
 
 func (x *Segments) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[18]
+	mi := &file_api_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1338,7 +1486,7 @@ func (x *Segments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segments.ProtoReflect.Descriptor instead.
 func (*Segments) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Segments) GetSegments() []*Segment {
@@ -1363,13 +1511,17 @@ type Segment struct {
 	StartUnixMilli int64                  `protobuf:"varint,11,opt,name=start_unix_milli,json=startUnixMilli,proto3" json:"start_unix_milli,omitempty"`
 	EndUnixMilli   int64                  `protobuf:"varint,12,opt,name=end_unix_milli,json=endUnixMilli,proto3" json:"end_unix_milli,omitempty"` // 0 while the segment is open; an open segment is informative and is never acknowledged
 	Labels         map[string]string      `protobuf:"bytes,13,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Bursts beyond the size, summed over the segment; of an open one so far.
+	BurstMillis          int64 `protobuf:"varint,14,opt,name=burst_millis,json=burstMillis,proto3" json:"burst_millis,omitempty"`                                // time with any burst
+	BurstCpuMilliMillis  int64 `protobuf:"varint,15,opt,name=burst_cpu_milli_millis,json=burstCpuMilliMillis,proto3" json:"burst_cpu_milli_millis,omitempty"`    // milli-CPU above the size × ms
+	BurstMemoryMibMillis int64 `protobuf:"varint,16,opt,name=burst_memory_mib_millis,json=burstMemoryMibMillis,proto3" json:"burst_memory_mib_millis,omitempty"` // MiB above the size × ms
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
 }
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_api_node_v1_node_proto_msgTypes[19]
+	mi := &file_api_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1381,7 +1533,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[19]
+	mi := &file_api_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1394,7 +1546,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Segment) GetPodUid() string {
@@ -1488,6 +1640,27 @@ func (x *Segment) GetLabels() map[string]string {
 	return nil
 }
 
+func (x *Segment) GetBurstMillis() int64 {
+	if x != nil {
+		return x.BurstMillis
+	}
+	return 0
+}
+
+func (x *Segment) GetBurstCpuMilliMillis() int64 {
+	if x != nil {
+		return x.BurstCpuMilliMillis
+	}
+	return 0
+}
+
+func (x *Segment) GetBurstMemoryMibMillis() int64 {
+	if x != nil {
+		return x.BurstMemoryMibMillis
+	}
+	return 0
+}
+
 type SegmentsAck struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Ids           []*SegmentID           `protobuf:"bytes,1,rep,name=ids,proto3" json:"ids,omitempty"`
@@ -1497,7 +1670,7 @@ type SegmentsAck struct {
 
 func (x *SegmentsAck) Reset() {
 	*x = SegmentsAck{}
-	mi := &file_api_node_v1_node_proto_msgTypes[20]
+	mi := &file_api_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +1682,7 @@ func (x *SegmentsAck) String() string {
 func (*SegmentsAck) ProtoMessage() {}
 
 func (x *SegmentsAck) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[20]
+	mi := &file_api_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +1695,7 @@ func (x *SegmentsAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentsAck.ProtoReflect.Descriptor instead.
 func (*SegmentsAck) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SegmentsAck) GetIds() []*SegmentID {
@@ -1543,7 +1716,7 @@ type SegmentID struct {
 
 func (x *SegmentID) Reset() {
 	*x = SegmentID{}
-	mi := &file_api_node_v1_node_proto_msgTypes[21]
+	mi := &file_api_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1555,7 +1728,7 @@ func (x *SegmentID) String() string {
 func (*SegmentID) ProtoMessage() {}
 
 func (x *SegmentID) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[21]
+	mi := &file_api_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1568,7 +1741,7 @@ func (x *SegmentID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentID.ProtoReflect.Descriptor instead.
 func (*SegmentID) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SegmentID) GetPodUid() string {
@@ -1610,7 +1783,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_api_node_v1_node_proto_msgTypes[22]
+	mi := &file_api_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1622,7 +1795,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[22]
+	mi := &file_api_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1635,7 +1808,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Open) GetId() string {
@@ -1747,7 +1920,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[23]
+	mi := &file_api_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1759,7 +1932,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[23]
+	mi := &file_api_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1772,7 +1945,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *LogRequest) GetPodUid() string {
@@ -1846,7 +2019,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[24]
+	mi := &file_api_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1858,7 +2031,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[24]
+	mi := &file_api_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1871,7 +2044,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExecRequest) GetPodUid() string {
@@ -1933,7 +2106,7 @@ type PortForwardRequest struct {
 
 func (x *PortForwardRequest) Reset() {
 	*x = PortForwardRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[25]
+	mi := &file_api_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +2118,7 @@ func (x *PortForwardRequest) String() string {
 func (*PortForwardRequest) ProtoMessage() {}
 
 func (x *PortForwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[25]
+	mi := &file_api_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2131,7 @@ func (x *PortForwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortForwardRequest.ProtoReflect.Descriptor instead.
 func (*PortForwardRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PortForwardRequest) GetPodUid() string {
@@ -1983,7 +2156,7 @@ type ImageImportRequest struct {
 
 func (x *ImageImportRequest) Reset() {
 	*x = ImageImportRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[26]
+	mi := &file_api_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1995,7 +2168,7 @@ func (x *ImageImportRequest) String() string {
 func (*ImageImportRequest) ProtoMessage() {}
 
 func (x *ImageImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[26]
+	mi := &file_api_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2008,7 +2181,7 @@ func (x *ImageImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageImportRequest.ProtoReflect.Descriptor instead.
 func (*ImageImportRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 type ImageListRequest struct {
@@ -2019,7 +2192,7 @@ type ImageListRequest struct {
 
 func (x *ImageListRequest) Reset() {
 	*x = ImageListRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[27]
+	mi := &file_api_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2031,7 +2204,7 @@ func (x *ImageListRequest) String() string {
 func (*ImageListRequest) ProtoMessage() {}
 
 func (x *ImageListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[27]
+	mi := &file_api_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2044,7 +2217,7 @@ func (x *ImageListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageListRequest.ProtoReflect.Descriptor instead.
 func (*ImageListRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 // Frame is a piece of a Stream, in either direction.
@@ -2063,7 +2236,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_api_node_v1_node_proto_msgTypes[28]
+	mi := &file_api_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2075,7 +2248,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[28]
+	mi := &file_api_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2088,7 +2261,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Frame) GetFrame() isFrame_Frame {
@@ -2171,7 +2344,7 @@ type Begin struct {
 
 func (x *Begin) Reset() {
 	*x = Begin{}
-	mi := &file_api_node_v1_node_proto_msgTypes[29]
+	mi := &file_api_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2183,7 +2356,7 @@ func (x *Begin) String() string {
 func (*Begin) ProtoMessage() {}
 
 func (x *Begin) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[29]
+	mi := &file_api_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2196,7 +2369,7 @@ func (x *Begin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begin.ProtoReflect.Descriptor instead.
 func (*Begin) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Begin) GetId() string {
@@ -2218,7 +2391,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_api_node_v1_node_proto_msgTypes[30]
+	mi := &file_api_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2230,7 +2403,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[30]
+	mi := &file_api_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2243,7 +2416,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Data) GetChannel() int32 {
@@ -2277,7 +2450,7 @@ type TerminalSize struct {
 
 func (x *TerminalSize) Reset() {
 	*x = TerminalSize{}
-	mi := &file_api_node_v1_node_proto_msgTypes[31]
+	mi := &file_api_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2289,7 +2462,7 @@ func (x *TerminalSize) String() string {
 func (*TerminalSize) ProtoMessage() {}
 
 func (x *TerminalSize) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[31]
+	mi := &file_api_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2302,7 +2475,7 @@ func (x *TerminalSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
 func (*TerminalSize) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TerminalSize) GetWidth() uint32 {
@@ -2330,7 +2503,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_api_node_v1_node_proto_msgTypes[32]
+	mi := &file_api_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2342,7 +2515,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[32]
+	mi := &file_api_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2355,7 +2528,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Result) GetReason() string {
@@ -2392,26 +2565,36 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\acsr_der\x18\x01 \x01(\fR\x06csrDer\"N\n" +
 	"\fJoinResponse\x12'\n" +
 	"\x0fcertificate_pem\x18\x01 \x01(\fR\x0ecertificatePem\x12\x15\n" +
-	"\x06ca_pem\x18\x02 \x01(\fR\x05caPem\"\x9f\x02\n" +
+	"\x06ca_pem\x18\x02 \x01(\fR\x05caPem\"\xd0\x02\n" +
 	"\bFromNode\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x14.swell.node.v1.HelloH\x00R\x05hello\x125\n" +
 	"\areports\x18\x02 \x01(\v2\x19.swell.node.v1.PodReportsH\x00R\areports\x125\n" +
 	"\bsegments\x18\x03 \x01(\v2\x17.swell.node.v1.SegmentsH\x00R\bsegments\x128\n" +
 	"\theartbeat\x18\x04 \x01(\v2\x18.swell.node.v1.HeartbeatH\x00R\theartbeat\x122\n" +
-	"\x05slots\x18\x05 \x01(\v2\x1a.swell.node.v1.SlotReportsH\x00R\x05slotsB\t\n" +
-	"\amessage\"\xff\x01\n" +
+	"\x05slots\x18\x05 \x01(\v2\x1a.swell.node.v1.SlotReportsH\x00R\x05slots\x12/\n" +
+	"\x04pool\x18\x06 \x01(\v2\x19.swell.node.v1.PoolReportH\x00R\x04poolB\t\n" +
+	"\amessage\"\xaa\x02\n" +
 	"\x06ToNode\x12)\n" +
 	"\x04sync\x18\x01 \x01(\v2\x13.swell.node.v1.SyncH\x00R\x04sync\x123\n" +
 	"\x06assign\x18\x02 \x01(\v2\x19.swell.node.v1.AssignmentH\x00R\x06assign\x12/\n" +
 	"\x06remove\x18\x03 \x01(\v2\x15.swell.node.v1.RemoveH\x00R\x06remove\x12.\n" +
 	"\x03ack\x18\x04 \x01(\v2\x1a.swell.node.v1.SegmentsAckH\x00R\x03ack\x12)\n" +
-	"\x04open\x18\x05 \x01(\v2\x13.swell.node.v1.OpenH\x00R\x04openB\t\n" +
-	"\amessage\"\x94\x01\n" +
+	"\x04open\x18\x05 \x01(\v2\x13.swell.node.v1.OpenH\x00R\x04open\x12)\n" +
+	"\x04pool\x18\x06 \x01(\v2\x13.swell.node.v1.PoolH\x00R\x04poolB\t\n" +
+	"\amessage\"F\n" +
+	"\x04Pool\x12\x1b\n" +
+	"\tcpu_milli\x18\x01 \x01(\x03R\bcpuMilli\x12!\n" +
+	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\"^\n" +
+	"\n" +
+	"PoolReport\x12'\n" +
+	"\x04want\x18\x01 \x01(\v2\x13.swell.node.v1.PoolR\x04want\x12'\n" +
+	"\x04held\x18\x02 \x01(\v2\x13.swell.node.v1.PoolR\x04held\"\xc3\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\fR\x04node\x12,\n" +
 	"\x04pods\x18\x03 \x03(\v2\x18.swell.node.v1.PodReportR\x04pods\x12/\n" +
-	"\x05slots\x18\x04 \x03(\v2\x19.swell.node.v1.SlotReportR\x05slots\":\n" +
+	"\x05slots\x18\x04 \x03(\v2\x19.swell.node.v1.SlotReportR\x05slots\x12-\n" +
+	"\x04pool\x18\x05 \x01(\v2\x19.swell.node.v1.PoolReportR\x04pool\":\n" +
 	"\n" +
 	"PodReports\x12,\n" +
 	"\x04pods\x18\x01 \x03(\v2\x18.swell.node.v1.PodReportR\x04pods\"\xb1\x01\n" +
@@ -2472,7 +2655,7 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x06Remove\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\">\n" +
 	"\bSegments\x122\n" +
-	"\bsegments\x18\x01 \x03(\v2\x16.swell.node.v1.SegmentR\bsegments\"\xe0\x03\n" +
+	"\bsegments\x18\x01 \x03(\v2\x16.swell.node.v1.SegmentR\bsegments\"\xef\x04\n" +
 	"\aSegment\x12\x17\n" +
 	"\apod_uid\x18\x01 \x01(\tR\x06podUid\x12\x1e\n" +
 	"\n" +
@@ -2489,7 +2672,10 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	" \x01(\x03R\vmemoryBytes\x12(\n" +
 	"\x10start_unix_milli\x18\v \x01(\x03R\x0estartUnixMilli\x12$\n" +
 	"\x0eend_unix_milli\x18\f \x01(\x03R\fendUnixMilli\x12:\n" +
-	"\x06labels\x18\r \x03(\v2\".swell.node.v1.Segment.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\r \x03(\v2\".swell.node.v1.Segment.LabelsEntryR\x06labels\x12!\n" +
+	"\fburst_millis\x18\x0e \x01(\x03R\vburstMillis\x123\n" +
+	"\x16burst_cpu_milli_millis\x18\x0f \x01(\x03R\x13burstCpuMilliMillis\x125\n" +
+	"\x17burst_memory_mib_millis\x18\x10 \x01(\x03R\x14burstMemoryMibMillis\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"9\n" +
@@ -2580,7 +2766,7 @@ func file_api_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_api_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_api_node_v1_node_proto_goTypes = []any{
 	(SlotDepth)(0),             // 0: swell.node.v1.SlotDepth
 	(*JoinRequest)(nil),        // 1: swell.node.v1.JoinRequest
@@ -2588,83 +2774,90 @@ var file_api_node_v1_node_proto_goTypes = []any{
 	(*JoinResponse)(nil),       // 3: swell.node.v1.JoinResponse
 	(*FromNode)(nil),           // 4: swell.node.v1.FromNode
 	(*ToNode)(nil),             // 5: swell.node.v1.ToNode
-	(*Hello)(nil),              // 6: swell.node.v1.Hello
-	(*PodReports)(nil),         // 7: swell.node.v1.PodReports
-	(*PodReport)(nil),          // 8: swell.node.v1.PodReport
-	(*Event)(nil),              // 9: swell.node.v1.Event
-	(*Heartbeat)(nil),          // 10: swell.node.v1.Heartbeat
-	(*NodeCondition)(nil),      // 11: swell.node.v1.NodeCondition
-	(*PodUsage)(nil),           // 12: swell.node.v1.PodUsage
-	(*ContainerUsage)(nil),     // 13: swell.node.v1.ContainerUsage
-	(*Sync)(nil),               // 14: swell.node.v1.Sync
-	(*SlotReports)(nil),        // 15: swell.node.v1.SlotReports
-	(*SlotReport)(nil),         // 16: swell.node.v1.SlotReport
-	(*Assignment)(nil),         // 17: swell.node.v1.Assignment
-	(*Remove)(nil),             // 18: swell.node.v1.Remove
-	(*Segments)(nil),           // 19: swell.node.v1.Segments
-	(*Segment)(nil),            // 20: swell.node.v1.Segment
-	(*SegmentsAck)(nil),        // 21: swell.node.v1.SegmentsAck
-	(*SegmentID)(nil),          // 22: swell.node.v1.SegmentID
-	(*Open)(nil),               // 23: swell.node.v1.Open
-	(*LogRequest)(nil),         // 24: swell.node.v1.LogRequest
-	(*ExecRequest)(nil),        // 25: swell.node.v1.ExecRequest
-	(*PortForwardRequest)(nil), // 26: swell.node.v1.PortForwardRequest
-	(*ImageImportRequest)(nil), // 27: swell.node.v1.ImageImportRequest
-	(*ImageListRequest)(nil),   // 28: swell.node.v1.ImageListRequest
-	(*Frame)(nil),              // 29: swell.node.v1.Frame
-	(*Begin)(nil),              // 30: swell.node.v1.Begin
-	(*Data)(nil),               // 31: swell.node.v1.Data
-	(*TerminalSize)(nil),       // 32: swell.node.v1.TerminalSize
-	(*Result)(nil),             // 33: swell.node.v1.Result
-	nil,                        // 34: swell.node.v1.Segment.LabelsEntry
+	(*Pool)(nil),               // 6: swell.node.v1.Pool
+	(*PoolReport)(nil),         // 7: swell.node.v1.PoolReport
+	(*Hello)(nil),              // 8: swell.node.v1.Hello
+	(*PodReports)(nil),         // 9: swell.node.v1.PodReports
+	(*PodReport)(nil),          // 10: swell.node.v1.PodReport
+	(*Event)(nil),              // 11: swell.node.v1.Event
+	(*Heartbeat)(nil),          // 12: swell.node.v1.Heartbeat
+	(*NodeCondition)(nil),      // 13: swell.node.v1.NodeCondition
+	(*PodUsage)(nil),           // 14: swell.node.v1.PodUsage
+	(*ContainerUsage)(nil),     // 15: swell.node.v1.ContainerUsage
+	(*Sync)(nil),               // 16: swell.node.v1.Sync
+	(*SlotReports)(nil),        // 17: swell.node.v1.SlotReports
+	(*SlotReport)(nil),         // 18: swell.node.v1.SlotReport
+	(*Assignment)(nil),         // 19: swell.node.v1.Assignment
+	(*Remove)(nil),             // 20: swell.node.v1.Remove
+	(*Segments)(nil),           // 21: swell.node.v1.Segments
+	(*Segment)(nil),            // 22: swell.node.v1.Segment
+	(*SegmentsAck)(nil),        // 23: swell.node.v1.SegmentsAck
+	(*SegmentID)(nil),          // 24: swell.node.v1.SegmentID
+	(*Open)(nil),               // 25: swell.node.v1.Open
+	(*LogRequest)(nil),         // 26: swell.node.v1.LogRequest
+	(*ExecRequest)(nil),        // 27: swell.node.v1.ExecRequest
+	(*PortForwardRequest)(nil), // 28: swell.node.v1.PortForwardRequest
+	(*ImageImportRequest)(nil), // 29: swell.node.v1.ImageImportRequest
+	(*ImageListRequest)(nil),   // 30: swell.node.v1.ImageListRequest
+	(*Frame)(nil),              // 31: swell.node.v1.Frame
+	(*Begin)(nil),              // 32: swell.node.v1.Begin
+	(*Data)(nil),               // 33: swell.node.v1.Data
+	(*TerminalSize)(nil),       // 34: swell.node.v1.TerminalSize
+	(*Result)(nil),             // 35: swell.node.v1.Result
+	nil,                        // 36: swell.node.v1.Segment.LabelsEntry
 }
 var file_api_node_v1_node_proto_depIdxs = []int32{
-	6,  // 0: swell.node.v1.FromNode.hello:type_name -> swell.node.v1.Hello
-	7,  // 1: swell.node.v1.FromNode.reports:type_name -> swell.node.v1.PodReports
-	19, // 2: swell.node.v1.FromNode.segments:type_name -> swell.node.v1.Segments
-	10, // 3: swell.node.v1.FromNode.heartbeat:type_name -> swell.node.v1.Heartbeat
-	15, // 4: swell.node.v1.FromNode.slots:type_name -> swell.node.v1.SlotReports
-	14, // 5: swell.node.v1.ToNode.sync:type_name -> swell.node.v1.Sync
-	17, // 6: swell.node.v1.ToNode.assign:type_name -> swell.node.v1.Assignment
-	18, // 7: swell.node.v1.ToNode.remove:type_name -> swell.node.v1.Remove
-	21, // 8: swell.node.v1.ToNode.ack:type_name -> swell.node.v1.SegmentsAck
-	23, // 9: swell.node.v1.ToNode.open:type_name -> swell.node.v1.Open
-	8,  // 10: swell.node.v1.Hello.pods:type_name -> swell.node.v1.PodReport
-	16, // 11: swell.node.v1.Hello.slots:type_name -> swell.node.v1.SlotReport
-	8,  // 12: swell.node.v1.PodReports.pods:type_name -> swell.node.v1.PodReport
-	9,  // 13: swell.node.v1.PodReport.events:type_name -> swell.node.v1.Event
-	12, // 14: swell.node.v1.Heartbeat.usage:type_name -> swell.node.v1.PodUsage
-	11, // 15: swell.node.v1.Heartbeat.conditions:type_name -> swell.node.v1.NodeCondition
-	13, // 16: swell.node.v1.PodUsage.containers:type_name -> swell.node.v1.ContainerUsage
-	17, // 17: swell.node.v1.Sync.pods:type_name -> swell.node.v1.Assignment
-	16, // 18: swell.node.v1.SlotReports.slots:type_name -> swell.node.v1.SlotReport
-	0,  // 19: swell.node.v1.SlotReport.depth:type_name -> swell.node.v1.SlotDepth
-	0,  // 20: swell.node.v1.Assignment.slot:type_name -> swell.node.v1.SlotDepth
-	20, // 21: swell.node.v1.Segments.segments:type_name -> swell.node.v1.Segment
-	34, // 22: swell.node.v1.Segment.labels:type_name -> swell.node.v1.Segment.LabelsEntry
-	22, // 23: swell.node.v1.SegmentsAck.ids:type_name -> swell.node.v1.SegmentID
-	24, // 24: swell.node.v1.Open.log:type_name -> swell.node.v1.LogRequest
-	25, // 25: swell.node.v1.Open.exec:type_name -> swell.node.v1.ExecRequest
-	26, // 26: swell.node.v1.Open.port_forward:type_name -> swell.node.v1.PortForwardRequest
-	27, // 27: swell.node.v1.Open.image_import:type_name -> swell.node.v1.ImageImportRequest
-	28, // 28: swell.node.v1.Open.image_list:type_name -> swell.node.v1.ImageListRequest
-	30, // 29: swell.node.v1.Frame.begin:type_name -> swell.node.v1.Begin
-	31, // 30: swell.node.v1.Frame.data:type_name -> swell.node.v1.Data
-	32, // 31: swell.node.v1.Frame.resize:type_name -> swell.node.v1.TerminalSize
-	33, // 32: swell.node.v1.Frame.result:type_name -> swell.node.v1.Result
-	1,  // 33: swell.node.v1.Fleet.Join:input_type -> swell.node.v1.JoinRequest
-	2,  // 34: swell.node.v1.Fleet.Renew:input_type -> swell.node.v1.RenewRequest
-	4,  // 35: swell.node.v1.Fleet.Session:input_type -> swell.node.v1.FromNode
-	29, // 36: swell.node.v1.Fleet.Stream:input_type -> swell.node.v1.Frame
-	3,  // 37: swell.node.v1.Fleet.Join:output_type -> swell.node.v1.JoinResponse
-	3,  // 38: swell.node.v1.Fleet.Renew:output_type -> swell.node.v1.JoinResponse
-	5,  // 39: swell.node.v1.Fleet.Session:output_type -> swell.node.v1.ToNode
-	29, // 40: swell.node.v1.Fleet.Stream:output_type -> swell.node.v1.Frame
-	37, // [37:41] is the sub-list for method output_type
-	33, // [33:37] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	8,  // 0: swell.node.v1.FromNode.hello:type_name -> swell.node.v1.Hello
+	9,  // 1: swell.node.v1.FromNode.reports:type_name -> swell.node.v1.PodReports
+	21, // 2: swell.node.v1.FromNode.segments:type_name -> swell.node.v1.Segments
+	12, // 3: swell.node.v1.FromNode.heartbeat:type_name -> swell.node.v1.Heartbeat
+	17, // 4: swell.node.v1.FromNode.slots:type_name -> swell.node.v1.SlotReports
+	7,  // 5: swell.node.v1.FromNode.pool:type_name -> swell.node.v1.PoolReport
+	16, // 6: swell.node.v1.ToNode.sync:type_name -> swell.node.v1.Sync
+	19, // 7: swell.node.v1.ToNode.assign:type_name -> swell.node.v1.Assignment
+	20, // 8: swell.node.v1.ToNode.remove:type_name -> swell.node.v1.Remove
+	23, // 9: swell.node.v1.ToNode.ack:type_name -> swell.node.v1.SegmentsAck
+	25, // 10: swell.node.v1.ToNode.open:type_name -> swell.node.v1.Open
+	6,  // 11: swell.node.v1.ToNode.pool:type_name -> swell.node.v1.Pool
+	6,  // 12: swell.node.v1.PoolReport.want:type_name -> swell.node.v1.Pool
+	6,  // 13: swell.node.v1.PoolReport.held:type_name -> swell.node.v1.Pool
+	10, // 14: swell.node.v1.Hello.pods:type_name -> swell.node.v1.PodReport
+	18, // 15: swell.node.v1.Hello.slots:type_name -> swell.node.v1.SlotReport
+	7,  // 16: swell.node.v1.Hello.pool:type_name -> swell.node.v1.PoolReport
+	10, // 17: swell.node.v1.PodReports.pods:type_name -> swell.node.v1.PodReport
+	11, // 18: swell.node.v1.PodReport.events:type_name -> swell.node.v1.Event
+	14, // 19: swell.node.v1.Heartbeat.usage:type_name -> swell.node.v1.PodUsage
+	13, // 20: swell.node.v1.Heartbeat.conditions:type_name -> swell.node.v1.NodeCondition
+	15, // 21: swell.node.v1.PodUsage.containers:type_name -> swell.node.v1.ContainerUsage
+	19, // 22: swell.node.v1.Sync.pods:type_name -> swell.node.v1.Assignment
+	18, // 23: swell.node.v1.SlotReports.slots:type_name -> swell.node.v1.SlotReport
+	0,  // 24: swell.node.v1.SlotReport.depth:type_name -> swell.node.v1.SlotDepth
+	0,  // 25: swell.node.v1.Assignment.slot:type_name -> swell.node.v1.SlotDepth
+	22, // 26: swell.node.v1.Segments.segments:type_name -> swell.node.v1.Segment
+	36, // 27: swell.node.v1.Segment.labels:type_name -> swell.node.v1.Segment.LabelsEntry
+	24, // 28: swell.node.v1.SegmentsAck.ids:type_name -> swell.node.v1.SegmentID
+	26, // 29: swell.node.v1.Open.log:type_name -> swell.node.v1.LogRequest
+	27, // 30: swell.node.v1.Open.exec:type_name -> swell.node.v1.ExecRequest
+	28, // 31: swell.node.v1.Open.port_forward:type_name -> swell.node.v1.PortForwardRequest
+	29, // 32: swell.node.v1.Open.image_import:type_name -> swell.node.v1.ImageImportRequest
+	30, // 33: swell.node.v1.Open.image_list:type_name -> swell.node.v1.ImageListRequest
+	32, // 34: swell.node.v1.Frame.begin:type_name -> swell.node.v1.Begin
+	33, // 35: swell.node.v1.Frame.data:type_name -> swell.node.v1.Data
+	34, // 36: swell.node.v1.Frame.resize:type_name -> swell.node.v1.TerminalSize
+	35, // 37: swell.node.v1.Frame.result:type_name -> swell.node.v1.Result
+	1,  // 38: swell.node.v1.Fleet.Join:input_type -> swell.node.v1.JoinRequest
+	2,  // 39: swell.node.v1.Fleet.Renew:input_type -> swell.node.v1.RenewRequest
+	4,  // 40: swell.node.v1.Fleet.Session:input_type -> swell.node.v1.FromNode
+	31, // 41: swell.node.v1.Fleet.Stream:input_type -> swell.node.v1.Frame
+	3,  // 42: swell.node.v1.Fleet.Join:output_type -> swell.node.v1.JoinResponse
+	3,  // 43: swell.node.v1.Fleet.Renew:output_type -> swell.node.v1.JoinResponse
+	5,  // 44: swell.node.v1.Fleet.Session:output_type -> swell.node.v1.ToNode
+	31, // 45: swell.node.v1.Fleet.Stream:output_type -> swell.node.v1.Frame
+	42, // [42:46] is the sub-list for method output_type
+	38, // [38:42] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_api_node_v1_node_proto_init() }
@@ -2678,6 +2871,7 @@ func file_api_node_v1_node_proto_init() {
 		(*FromNode_Segments)(nil),
 		(*FromNode_Heartbeat)(nil),
 		(*FromNode_Slots)(nil),
+		(*FromNode_Pool)(nil),
 	}
 	file_api_node_v1_node_proto_msgTypes[4].OneofWrappers = []any{
 		(*ToNode_Sync)(nil),
@@ -2685,15 +2879,16 @@ func file_api_node_v1_node_proto_init() {
 		(*ToNode_Remove)(nil),
 		(*ToNode_Ack)(nil),
 		(*ToNode_Open)(nil),
+		(*ToNode_Pool)(nil),
 	}
-	file_api_node_v1_node_proto_msgTypes[22].OneofWrappers = []any{
+	file_api_node_v1_node_proto_msgTypes[24].OneofWrappers = []any{
 		(*Open_Log)(nil),
 		(*Open_Exec)(nil),
 		(*Open_PortForward)(nil),
 		(*Open_ImageImport)(nil),
 		(*Open_ImageList)(nil),
 	}
-	file_api_node_v1_node_proto_msgTypes[28].OneofWrappers = []any{
+	file_api_node_v1_node_proto_msgTypes[30].OneofWrappers = []any{
 		(*Frame_Begin)(nil),
 		(*Frame_Data)(nil),
 		(*Frame_Resize)(nil),
@@ -2705,7 +2900,7 @@ func file_api_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_node_v1_node_proto_rawDesc), len(file_api_node_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   34,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
