@@ -221,6 +221,7 @@ func deletionGrace(t *testing.T, ns string) {
 		{"forced", 600, []string{"--grace-period=0", "--force"}, 0, 10 * time.Second},
 	} {
 		pod := shellPod(c.name, stubborn)
+		readyWhenArmed(pod)
 		pod.Spec.TerminationGracePeriodSeconds = &c.own
 		made := create(t, client, ns, pod)
 		begun := time.Now()
@@ -233,6 +234,7 @@ func deletionGrace(t *testing.T, ns string) {
 	}
 	// A second delete hastens the first.
 	pod := shellPod("hastened", stubborn)
+	readyWhenArmed(pod)
 	pod.Spec.TerminationGracePeriodSeconds = new(int64(600))
 	create(t, client, ns, pod)
 	kubectl(t, "-n", ns, "delete", "pod", "hastened", "--wait=false")
