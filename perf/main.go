@@ -38,6 +38,7 @@ type setting struct {
 	rounds  int
 	json    bool
 	results string
+	as      string // overrides the scenario's name
 }
 
 func main() {
@@ -62,6 +63,7 @@ func main() {
 	root.PersistentFlags().IntVar(&s.rounds, "rounds", 5, "how often to measure, each time on a fresh data directory")
 	root.PersistentFlags().BoolVar(&s.json, "json", false, "print the result as JSON")
 	root.PersistentFlags().StringVar(&s.results, "results", "perf/results", "folder to write the result into; empty: nowhere")
+	root.PersistentFlags().StringVar(&s.as, "as", "", "name of the result; empty: the scenario's")
 	root.AddCommand(startCommand(&s), slotsCommand(&s), idleCommand(&s), resizeCommand(&s), createCommand(&s), peersCommand(&s))
 	root.AddCommand(killCommand(&s))
 	root.AddCommand(restartCommand(&s), burstCommand(&s), churnCommand(&s), listWatchCommand(&s), scaleCommand(&s))

@@ -200,6 +200,9 @@ var pairs = regexp.MustCompile(`\[\s+(-?[\d.e+-]+),\s+(-?[\d.e+-]+)\s+\]`)
 
 // publishAs is publish for a scenario that prints in its own way.
 func (s *setting) publishAs(r *result, print func()) error {
+	if s.as != "" {
+		r.Scenario = s.as
+	}
 	raw, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err

@@ -14,7 +14,6 @@ import (
 type scaleConfig struct {
 	sizes        []int
 	pods, probes int
-	as           string
 }
 
 func scaleCommand(s *setting) *cobra.Command {
@@ -38,7 +37,6 @@ func scaleCommand(s *setting) *cobra.Command {
 	cmd.Flags().IntSliceVar(&c.sizes, "nodes", []int{100, 1000, 10_000}, "simulated hosts, one size after the other")
 	cmd.Flags().IntVar(&c.pods, "pods", 20_000, "running pods in each round")
 	cmd.Flags().IntVar(&c.probes, "probes", 500, "pods that are created one after the other, with nothing else to do")
-	cmd.Flags().StringVar(&c.as, "as", "scale", "name of the result")
 	return cmd
 }
 
@@ -81,7 +79,7 @@ func (s *setting) scale(ctx context.Context, c scaleConfig) error {
 		}
 	}
 	with := map[string]string{"nodes": fmt.Sprint(c.sizes), "probes": fmt.Sprint(c.probes), "etcd": "embedded, fsync on", "heap": "after a collection, and when what is left alone is packed"}
-	return s.publishWith(c.as, c.pods, with, rates, scaleCurves(c.sizes, rates, all), all...)
+	return s.publishWith("scale", c.pods, with, rates, scaleCurves(c.sizes, rates, all), all...)
 }
 
 // scaleCurves draws what was found against the number of nodes.
