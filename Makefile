@@ -42,11 +42,12 @@ bench: check-root build bin/httpserver bin/ctr ## measure everything but peers, 
 	go run ./perf burst --rounds 3
 	go run ./perf kill --rounds 3
 	go run ./perf churn --rounds 1
-	go run ./perf report
+	$(MAKE) report
 
 .PHONY: report
-report: check-go ## write docs/performance.md's tables and plots from perf/results
+report: check-go ## write the tables and plots of docs/performance.md and docs/resize.md from perf/results
 	go run ./perf report
+	go run ./perf report --page docs/resize.md
 
 .PHONY: bench-peers
 bench-peers: check-root check-go bin/swell bin/peers/etcd bin/peers/kube-apiserver bin/peers/kube-scheduler ## measure Kubernetes and Swell side by side
