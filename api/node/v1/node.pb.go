@@ -242,6 +242,7 @@ type FromNode struct {
 	//	*FromNode_Heartbeat
 	//	*FromNode_Slots
 	//	*FromNode_Pool
+	//	*FromNode_History
 	Message       isFromNode_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -338,6 +339,15 @@ func (x *FromNode) GetPool() *PoolReport {
 	return nil
 }
 
+func (x *FromNode) GetHistory() *UsageHistory {
+	if x != nil {
+		if x, ok := x.Message.(*FromNode_History); ok {
+			return x.History
+		}
+	}
+	return nil
+}
+
 type isFromNode_Message interface {
 	isFromNode_Message()
 }
@@ -366,6 +376,10 @@ type FromNode_Pool struct {
 	Pool *PoolReport `protobuf:"bytes,6,opt,name=pool,proto3,oneof"`
 }
 
+type FromNode_History struct {
+	History *UsageHistory `protobuf:"bytes,7,opt,name=history,proto3,oneof"`
+}
+
 func (*FromNode_Hello) isFromNode_Message() {}
 
 func (*FromNode_Reports) isFromNode_Message() {}
@@ -378,6 +392,8 @@ func (*FromNode_Slots) isFromNode_Message() {}
 
 func (*FromNode_Pool) isFromNode_Message() {}
 
+func (*FromNode_History) isFromNode_Message() {}
+
 type ToNode struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Message:
@@ -388,6 +404,7 @@ type ToNode struct {
 	//	*ToNode_Ack
 	//	*ToNode_Open
 	//	*ToNode_Pool
+	//	*ToNode_HistoryAck
 	Message       isToNode_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -484,6 +501,15 @@ func (x *ToNode) GetPool() *Pool {
 	return nil
 }
 
+func (x *ToNode) GetHistoryAck() *UsageHistoryAck {
+	if x != nil {
+		if x, ok := x.Message.(*ToNode_HistoryAck); ok {
+			return x.HistoryAck
+		}
+	}
+	return nil
+}
+
 type isToNode_Message interface {
 	isToNode_Message()
 }
@@ -512,6 +538,10 @@ type ToNode_Pool struct {
 	Pool *Pool `protobuf:"bytes,6,opt,name=pool,proto3,oneof"` // precedes an assignment that takes room from it
 }
 
+type ToNode_HistoryAck struct {
+	HistoryAck *UsageHistoryAck `protobuf:"bytes,7,opt,name=history_ack,json=historyAck,proto3,oneof"`
+}
+
 func (*ToNode_Sync) isToNode_Message() {}
 
 func (*ToNode_Assign) isToNode_Message() {}
@@ -523,6 +553,8 @@ func (*ToNode_Ack) isToNode_Message() {}
 func (*ToNode_Open) isToNode_Message() {}
 
 func (*ToNode_Pool) isToNode_Message() {}
+
+func (*ToNode_HistoryAck) isToNode_Message() {}
 
 // Pool is room that the ledger grants a node beyond its pods' sizes, for bursts. A node that was never
 // granted one has none. What it grants may shrink at any time: pods come first.
@@ -1179,6 +1211,336 @@ func (x *ContainerUsage) GetMemoryWorkingSetBytes() int64 {
 	return 0
 }
 
+// UsageHistory is what containers have used since it was told last, as histograms whose buckets are those of
+// internal/histogram. It is sent until it is acknowledged, and counted once: the control plane knows the last
+// sequence of each instance. To one that has just started, a history that is sent again may have been counted
+// by the one before; it is left out then.
+type UsageHistory struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Instance      uint64                 `protobuf:"fixed64,1,opt,name=instance,proto3" json:"instance,omitempty"` // of the nodelet's process
+	Sequence      uint64                 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`  // of the instance, from 1, growing
+	Again         bool                   `protobuf:"varint,3,opt,name=again,proto3" json:"again,omitempty"`        // was sent before, on another stream
+	Pods          []*PodHistory          `protobuf:"bytes,4,rep,name=pods,proto3" json:"pods,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageHistory) Reset() {
+	*x = UsageHistory{}
+	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageHistory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageHistory) ProtoMessage() {}
+
+func (x *UsageHistory) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageHistory.ProtoReflect.Descriptor instead.
+func (*UsageHistory) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *UsageHistory) GetInstance() uint64 {
+	if x != nil {
+		return x.Instance
+	}
+	return 0
+}
+
+func (x *UsageHistory) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+func (x *UsageHistory) GetAgain() bool {
+	if x != nil {
+		return x.Again
+	}
+	return false
+}
+
+func (x *UsageHistory) GetPods() []*PodHistory {
+	if x != nil {
+		return x.Pods
+	}
+	return nil
+}
+
+type PodHistory struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	Containers    []*ContainerHistory    `protobuf:"bytes,2,rep,name=containers,proto3" json:"containers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PodHistory) Reset() {
+	*x = PodHistory{}
+	mi := &file_api_node_v1_node_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PodHistory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PodHistory) ProtoMessage() {}
+
+func (x *PodHistory) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PodHistory.ProtoReflect.Descriptor instead.
+func (*PodHistory) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PodHistory) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *PodHistory) GetContainers() []*ContainerHistory {
+	if x != nil {
+		return x.Containers
+	}
+	return nil
+}
+
+type ContainerHistory struct {
+	state           protoimpl.MessageState `protogen:"open.v1"`
+	Name            string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	UntilUnixMilli  int64                  `protobuf:"varint,2,opt,name=until_unix_milli,json=untilUnixMilli,proto3" json:"until_unix_milli,omitempty"`  // when it was read last
+	ObservedMillis  int64                  `protobuf:"varint,3,opt,name=observed_millis,json=observedMillis,proto3" json:"observed_millis,omitempty"`    // that the readings cover
+	ThrottledMillis int64                  `protobuf:"varint,4,opt,name=throttled_millis,json=throttledMillis,proto3" json:"throttled_millis,omitempty"` // of those, in which it was throttled, of all its CPUs together
+	Readings        uint32                 `protobuf:"varint,5,opt,name=readings,proto3" json:"readings,omitempty"`
+	OomKills        uint32                 `protobuf:"varint,6,opt,name=oom_kills,json=oomKills,proto3" json:"oom_kills,omitempty"`
+	Cpu             []uint32               `protobuf:"varint,7,rep,packed,name=cpu,proto3" json:"cpu,omitempty"` // distance of the bucket from the one before, weight, and so on
+	Peaks           []*MemoryPeak          `protobuf:"bytes,8,rep,name=peaks,proto3" json:"peaks,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ContainerHistory) Reset() {
+	*x = ContainerHistory{}
+	mi := &file_api_node_v1_node_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ContainerHistory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ContainerHistory) ProtoMessage() {}
+
+func (x *ContainerHistory) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ContainerHistory.ProtoReflect.Descriptor instead.
+func (*ContainerHistory) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ContainerHistory) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ContainerHistory) GetUntilUnixMilli() int64 {
+	if x != nil {
+		return x.UntilUnixMilli
+	}
+	return 0
+}
+
+func (x *ContainerHistory) GetObservedMillis() int64 {
+	if x != nil {
+		return x.ObservedMillis
+	}
+	return 0
+}
+
+func (x *ContainerHistory) GetThrottledMillis() int64 {
+	if x != nil {
+		return x.ThrottledMillis
+	}
+	return 0
+}
+
+func (x *ContainerHistory) GetReadings() uint32 {
+	if x != nil {
+		return x.Readings
+	}
+	return 0
+}
+
+func (x *ContainerHistory) GetOomKills() uint32 {
+	if x != nil {
+		return x.OomKills
+	}
+	return 0
+}
+
+func (x *ContainerHistory) GetCpu() []uint32 {
+	if x != nil {
+		return x.Cpu
+	}
+	return nil
+}
+
+func (x *ContainerHistory) GetPeaks() []*MemoryPeak {
+	if x != nil {
+		return x.Peaks
+	}
+	return nil
+}
+
+// MemoryPeak says how far the peak of a window has risen: it counts in one bucket and no longer in the other.
+// Numbers of buckets are from 1; 0 is none.
+type MemoryPeak struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	WindowEndUnix int64                  `protobuf:"varint,1,opt,name=window_end_unix,json=windowEndUnix,proto3" json:"window_end_unix,omitempty"`
+	Was           uint32                 `protobuf:"varint,2,opt,name=was,proto3" json:"was,omitempty"`
+	Is            uint32                 `protobuf:"varint,3,opt,name=is,proto3" json:"is,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemoryPeak) Reset() {
+	*x = MemoryPeak{}
+	mi := &file_api_node_v1_node_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemoryPeak) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemoryPeak) ProtoMessage() {}
+
+func (x *MemoryPeak) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemoryPeak.ProtoReflect.Descriptor instead.
+func (*MemoryPeak) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *MemoryPeak) GetWindowEndUnix() int64 {
+	if x != nil {
+		return x.WindowEndUnix
+	}
+	return 0
+}
+
+func (x *MemoryPeak) GetWas() uint32 {
+	if x != nil {
+		return x.Was
+	}
+	return 0
+}
+
+func (x *MemoryPeak) GetIs() uint32 {
+	if x != nil {
+		return x.Is
+	}
+	return 0
+}
+
+type UsageHistoryAck struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sequence      uint64                 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"` // this and all before it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UsageHistoryAck) Reset() {
+	*x = UsageHistoryAck{}
+	mi := &file_api_node_v1_node_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UsageHistoryAck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UsageHistoryAck) ProtoMessage() {}
+
+func (x *UsageHistoryAck) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UsageHistoryAck.ProtoReflect.Descriptor instead.
+func (*UsageHistoryAck) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *UsageHistoryAck) GetSequence() uint64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
 type Sync struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Pods          []*Assignment          `protobuf:"bytes,1,rep,name=pods,proto3" json:"pods,omitempty"`  // a pod the nodelet runs that is in no part is to be removed
@@ -1189,7 +1551,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	mi := &file_api_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1201,7 +1563,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	mi := &file_api_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1214,7 +1576,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Sync) GetPods() []*Assignment {
@@ -1240,7 +1602,7 @@ type SlotReports struct {
 
 func (x *SlotReports) Reset() {
 	*x = SlotReports{}
-	mi := &file_api_node_v1_node_proto_msgTypes[16]
+	mi := &file_api_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1614,7 @@ func (x *SlotReports) String() string {
 func (*SlotReports) ProtoMessage() {}
 
 func (x *SlotReports) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[16]
+	mi := &file_api_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1627,7 @@ func (x *SlotReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotReports.ProtoReflect.Descriptor instead.
 func (*SlotReports) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SlotReports) GetSlots() []*SlotReport {
@@ -1287,7 +1649,7 @@ type SlotReport struct {
 
 func (x *SlotReport) Reset() {
 	*x = SlotReport{}
-	mi := &file_api_node_v1_node_proto_msgTypes[17]
+	mi := &file_api_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1299,7 +1661,7 @@ func (x *SlotReport) String() string {
 func (*SlotReport) ProtoMessage() {}
 
 func (x *SlotReport) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[17]
+	mi := &file_api_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1312,7 +1674,7 @@ func (x *SlotReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotReport.ProtoReflect.Descriptor instead.
 func (*SlotReport) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SlotReport) GetUid() string {
@@ -1351,7 +1713,7 @@ type Assignment struct {
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_api_node_v1_node_proto_msgTypes[18]
+	mi := &file_api_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1725,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[18]
+	mi := &file_api_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1738,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Assignment) GetPod() []byte {
@@ -1416,7 +1778,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_api_node_v1_node_proto_msgTypes[19]
+	mi := &file_api_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1428,7 +1790,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[19]
+	mi := &file_api_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1441,7 +1803,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Remove) GetUid() string {
@@ -1461,7 +1823,7 @@ type Segments struct {
 
 func (x *Segments) Reset() {
 	*x = Segments{}
-	mi := &file_api_node_v1_node_proto_msgTypes[20]
+	mi := &file_api_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1473,7 +1835,7 @@ func (x *Segments) String() string {
 func (*Segments) ProtoMessage() {}
 
 func (x *Segments) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[20]
+	mi := &file_api_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1486,7 +1848,7 @@ func (x *Segments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segments.ProtoReflect.Descriptor instead.
 func (*Segments) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Segments) GetSegments() []*Segment {
@@ -1521,7 +1883,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_api_node_v1_node_proto_msgTypes[21]
+	mi := &file_api_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1533,7 +1895,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[21]
+	mi := &file_api_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1546,7 +1908,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Segment) GetPodUid() string {
@@ -1670,7 +2032,7 @@ type SegmentsAck struct {
 
 func (x *SegmentsAck) Reset() {
 	*x = SegmentsAck{}
-	mi := &file_api_node_v1_node_proto_msgTypes[22]
+	mi := &file_api_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1682,7 +2044,7 @@ func (x *SegmentsAck) String() string {
 func (*SegmentsAck) ProtoMessage() {}
 
 func (x *SegmentsAck) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[22]
+	mi := &file_api_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1695,7 +2057,7 @@ func (x *SegmentsAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentsAck.ProtoReflect.Descriptor instead.
 func (*SegmentsAck) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *SegmentsAck) GetIds() []*SegmentID {
@@ -1716,7 +2078,7 @@ type SegmentID struct {
 
 func (x *SegmentID) Reset() {
 	*x = SegmentID{}
-	mi := &file_api_node_v1_node_proto_msgTypes[23]
+	mi := &file_api_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1728,7 +2090,7 @@ func (x *SegmentID) String() string {
 func (*SegmentID) ProtoMessage() {}
 
 func (x *SegmentID) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[23]
+	mi := &file_api_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1741,7 +2103,7 @@ func (x *SegmentID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentID.ProtoReflect.Descriptor instead.
 func (*SegmentID) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *SegmentID) GetPodUid() string {
@@ -1783,7 +2145,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_api_node_v1_node_proto_msgTypes[24]
+	mi := &file_api_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1795,7 +2157,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[24]
+	mi := &file_api_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1808,7 +2170,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Open) GetId() string {
@@ -1920,7 +2282,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[25]
+	mi := &file_api_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1932,7 +2294,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[25]
+	mi := &file_api_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1945,7 +2307,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *LogRequest) GetPodUid() string {
@@ -2019,7 +2381,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[26]
+	mi := &file_api_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2031,7 +2393,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[26]
+	mi := &file_api_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2044,7 +2406,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExecRequest) GetPodUid() string {
@@ -2106,7 +2468,7 @@ type PortForwardRequest struct {
 
 func (x *PortForwardRequest) Reset() {
 	*x = PortForwardRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[27]
+	mi := &file_api_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2118,7 +2480,7 @@ func (x *PortForwardRequest) String() string {
 func (*PortForwardRequest) ProtoMessage() {}
 
 func (x *PortForwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[27]
+	mi := &file_api_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2131,7 +2493,7 @@ func (x *PortForwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortForwardRequest.ProtoReflect.Descriptor instead.
 func (*PortForwardRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *PortForwardRequest) GetPodUid() string {
@@ -2156,7 +2518,7 @@ type ImageImportRequest struct {
 
 func (x *ImageImportRequest) Reset() {
 	*x = ImageImportRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[28]
+	mi := &file_api_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2168,7 +2530,7 @@ func (x *ImageImportRequest) String() string {
 func (*ImageImportRequest) ProtoMessage() {}
 
 func (x *ImageImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[28]
+	mi := &file_api_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2181,7 +2543,7 @@ func (x *ImageImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageImportRequest.ProtoReflect.Descriptor instead.
 func (*ImageImportRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 type ImageListRequest struct {
@@ -2192,7 +2554,7 @@ type ImageListRequest struct {
 
 func (x *ImageListRequest) Reset() {
 	*x = ImageListRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[29]
+	mi := &file_api_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2204,7 +2566,7 @@ func (x *ImageListRequest) String() string {
 func (*ImageListRequest) ProtoMessage() {}
 
 func (x *ImageListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[29]
+	mi := &file_api_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2217,7 +2579,7 @@ func (x *ImageListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageListRequest.ProtoReflect.Descriptor instead.
 func (*ImageListRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 // Frame is a piece of a Stream, in either direction.
@@ -2236,7 +2598,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_api_node_v1_node_proto_msgTypes[30]
+	mi := &file_api_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2248,7 +2610,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[30]
+	mi := &file_api_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2261,7 +2623,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Frame) GetFrame() isFrame_Frame {
@@ -2344,7 +2706,7 @@ type Begin struct {
 
 func (x *Begin) Reset() {
 	*x = Begin{}
-	mi := &file_api_node_v1_node_proto_msgTypes[31]
+	mi := &file_api_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2356,7 +2718,7 @@ func (x *Begin) String() string {
 func (*Begin) ProtoMessage() {}
 
 func (x *Begin) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[31]
+	mi := &file_api_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2369,7 +2731,7 @@ func (x *Begin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begin.ProtoReflect.Descriptor instead.
 func (*Begin) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Begin) GetId() string {
@@ -2391,7 +2753,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_api_node_v1_node_proto_msgTypes[32]
+	mi := &file_api_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2403,7 +2765,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[32]
+	mi := &file_api_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2416,7 +2778,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Data) GetChannel() int32 {
@@ -2450,7 +2812,7 @@ type TerminalSize struct {
 
 func (x *TerminalSize) Reset() {
 	*x = TerminalSize{}
-	mi := &file_api_node_v1_node_proto_msgTypes[33]
+	mi := &file_api_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2462,7 +2824,7 @@ func (x *TerminalSize) String() string {
 func (*TerminalSize) ProtoMessage() {}
 
 func (x *TerminalSize) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[33]
+	mi := &file_api_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2475,7 +2837,7 @@ func (x *TerminalSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
 func (*TerminalSize) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *TerminalSize) GetWidth() uint32 {
@@ -2503,7 +2865,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_api_node_v1_node_proto_msgTypes[34]
+	mi := &file_api_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2877,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[34]
+	mi := &file_api_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2890,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Result) GetReason() string {
@@ -2565,22 +2927,25 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\acsr_der\x18\x01 \x01(\fR\x06csrDer\"N\n" +
 	"\fJoinResponse\x12'\n" +
 	"\x0fcertificate_pem\x18\x01 \x01(\fR\x0ecertificatePem\x12\x15\n" +
-	"\x06ca_pem\x18\x02 \x01(\fR\x05caPem\"\xd0\x02\n" +
+	"\x06ca_pem\x18\x02 \x01(\fR\x05caPem\"\x89\x03\n" +
 	"\bFromNode\x12,\n" +
 	"\x05hello\x18\x01 \x01(\v2\x14.swell.node.v1.HelloH\x00R\x05hello\x125\n" +
 	"\areports\x18\x02 \x01(\v2\x19.swell.node.v1.PodReportsH\x00R\areports\x125\n" +
 	"\bsegments\x18\x03 \x01(\v2\x17.swell.node.v1.SegmentsH\x00R\bsegments\x128\n" +
 	"\theartbeat\x18\x04 \x01(\v2\x18.swell.node.v1.HeartbeatH\x00R\theartbeat\x122\n" +
 	"\x05slots\x18\x05 \x01(\v2\x1a.swell.node.v1.SlotReportsH\x00R\x05slots\x12/\n" +
-	"\x04pool\x18\x06 \x01(\v2\x19.swell.node.v1.PoolReportH\x00R\x04poolB\t\n" +
-	"\amessage\"\xaa\x02\n" +
+	"\x04pool\x18\x06 \x01(\v2\x19.swell.node.v1.PoolReportH\x00R\x04pool\x127\n" +
+	"\ahistory\x18\a \x01(\v2\x1b.swell.node.v1.UsageHistoryH\x00R\ahistoryB\t\n" +
+	"\amessage\"\xed\x02\n" +
 	"\x06ToNode\x12)\n" +
 	"\x04sync\x18\x01 \x01(\v2\x13.swell.node.v1.SyncH\x00R\x04sync\x123\n" +
 	"\x06assign\x18\x02 \x01(\v2\x19.swell.node.v1.AssignmentH\x00R\x06assign\x12/\n" +
 	"\x06remove\x18\x03 \x01(\v2\x15.swell.node.v1.RemoveH\x00R\x06remove\x12.\n" +
 	"\x03ack\x18\x04 \x01(\v2\x1a.swell.node.v1.SegmentsAckH\x00R\x03ack\x12)\n" +
 	"\x04open\x18\x05 \x01(\v2\x13.swell.node.v1.OpenH\x00R\x04open\x12)\n" +
-	"\x04pool\x18\x06 \x01(\v2\x13.swell.node.v1.PoolH\x00R\x04poolB\t\n" +
+	"\x04pool\x18\x06 \x01(\v2\x13.swell.node.v1.PoolH\x00R\x04pool\x12A\n" +
+	"\vhistory_ack\x18\a \x01(\v2\x1e.swell.node.v1.UsageHistoryAckH\x00R\n" +
+	"historyAckB\t\n" +
 	"\amessage\"F\n" +
 	"\x04Pool\x12\x1b\n" +
 	"\tcpu_milli\x18\x01 \x01(\x03R\bcpuMilli\x12!\n" +
@@ -2634,7 +2999,34 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x0eContainerUsage\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12#\n" +
 	"\rcpu_nanocores\x18\x02 \x01(\x03R\fcpuNanocores\x127\n" +
-	"\x18memory_working_set_bytes\x18\x03 \x01(\x03R\x15memoryWorkingSetBytes\"I\n" +
+	"\x18memory_working_set_bytes\x18\x03 \x01(\x03R\x15memoryWorkingSetBytes\"\x8b\x01\n" +
+	"\fUsageHistory\x12\x1a\n" +
+	"\binstance\x18\x01 \x01(\x06R\binstance\x12\x1a\n" +
+	"\bsequence\x18\x02 \x01(\x04R\bsequence\x12\x14\n" +
+	"\x05again\x18\x03 \x01(\bR\x05again\x12-\n" +
+	"\x04pods\x18\x04 \x03(\v2\x19.swell.node.v1.PodHistoryR\x04pods\"_\n" +
+	"\n" +
+	"PodHistory\x12\x10\n" +
+	"\x03uid\x18\x01 \x01(\tR\x03uid\x12?\n" +
+	"\n" +
+	"containers\x18\x02 \x03(\v2\x1f.swell.node.v1.ContainerHistoryR\n" +
+	"containers\"\xa0\x02\n" +
+	"\x10ContainerHistory\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12(\n" +
+	"\x10until_unix_milli\x18\x02 \x01(\x03R\x0euntilUnixMilli\x12'\n" +
+	"\x0fobserved_millis\x18\x03 \x01(\x03R\x0eobservedMillis\x12)\n" +
+	"\x10throttled_millis\x18\x04 \x01(\x03R\x0fthrottledMillis\x12\x1a\n" +
+	"\breadings\x18\x05 \x01(\rR\breadings\x12\x1b\n" +
+	"\toom_kills\x18\x06 \x01(\rR\boomKills\x12\x10\n" +
+	"\x03cpu\x18\a \x03(\rR\x03cpu\x12/\n" +
+	"\x05peaks\x18\b \x03(\v2\x19.swell.node.v1.MemoryPeakR\x05peaks\"V\n" +
+	"\n" +
+	"MemoryPeak\x12&\n" +
+	"\x0fwindow_end_unix\x18\x01 \x01(\x03R\rwindowEndUnix\x12\x10\n" +
+	"\x03was\x18\x02 \x01(\rR\x03was\x12\x0e\n" +
+	"\x02is\x18\x03 \x01(\rR\x02is\"-\n" +
+	"\x0fUsageHistoryAck\x12\x1a\n" +
+	"\bsequence\x18\x01 \x01(\x04R\bsequence\"I\n" +
 	"\x04Sync\x12-\n" +
 	"\x04pods\x18\x01 \x03(\v2\x19.swell.node.v1.AssignmentR\x04pods\x12\x12\n" +
 	"\x04more\x18\x02 \x01(\bR\x04more\">\n" +
@@ -2766,7 +3158,7 @@ func file_api_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_api_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_api_node_v1_node_proto_goTypes = []any{
 	(SlotDepth)(0),             // 0: swell.node.v1.SlotDepth
 	(*JoinRequest)(nil),        // 1: swell.node.v1.JoinRequest
@@ -2784,80 +3176,90 @@ var file_api_node_v1_node_proto_goTypes = []any{
 	(*NodeCondition)(nil),      // 13: swell.node.v1.NodeCondition
 	(*PodUsage)(nil),           // 14: swell.node.v1.PodUsage
 	(*ContainerUsage)(nil),     // 15: swell.node.v1.ContainerUsage
-	(*Sync)(nil),               // 16: swell.node.v1.Sync
-	(*SlotReports)(nil),        // 17: swell.node.v1.SlotReports
-	(*SlotReport)(nil),         // 18: swell.node.v1.SlotReport
-	(*Assignment)(nil),         // 19: swell.node.v1.Assignment
-	(*Remove)(nil),             // 20: swell.node.v1.Remove
-	(*Segments)(nil),           // 21: swell.node.v1.Segments
-	(*Segment)(nil),            // 22: swell.node.v1.Segment
-	(*SegmentsAck)(nil),        // 23: swell.node.v1.SegmentsAck
-	(*SegmentID)(nil),          // 24: swell.node.v1.SegmentID
-	(*Open)(nil),               // 25: swell.node.v1.Open
-	(*LogRequest)(nil),         // 26: swell.node.v1.LogRequest
-	(*ExecRequest)(nil),        // 27: swell.node.v1.ExecRequest
-	(*PortForwardRequest)(nil), // 28: swell.node.v1.PortForwardRequest
-	(*ImageImportRequest)(nil), // 29: swell.node.v1.ImageImportRequest
-	(*ImageListRequest)(nil),   // 30: swell.node.v1.ImageListRequest
-	(*Frame)(nil),              // 31: swell.node.v1.Frame
-	(*Begin)(nil),              // 32: swell.node.v1.Begin
-	(*Data)(nil),               // 33: swell.node.v1.Data
-	(*TerminalSize)(nil),       // 34: swell.node.v1.TerminalSize
-	(*Result)(nil),             // 35: swell.node.v1.Result
-	nil,                        // 36: swell.node.v1.Segment.LabelsEntry
+	(*UsageHistory)(nil),       // 16: swell.node.v1.UsageHistory
+	(*PodHistory)(nil),         // 17: swell.node.v1.PodHistory
+	(*ContainerHistory)(nil),   // 18: swell.node.v1.ContainerHistory
+	(*MemoryPeak)(nil),         // 19: swell.node.v1.MemoryPeak
+	(*UsageHistoryAck)(nil),    // 20: swell.node.v1.UsageHistoryAck
+	(*Sync)(nil),               // 21: swell.node.v1.Sync
+	(*SlotReports)(nil),        // 22: swell.node.v1.SlotReports
+	(*SlotReport)(nil),         // 23: swell.node.v1.SlotReport
+	(*Assignment)(nil),         // 24: swell.node.v1.Assignment
+	(*Remove)(nil),             // 25: swell.node.v1.Remove
+	(*Segments)(nil),           // 26: swell.node.v1.Segments
+	(*Segment)(nil),            // 27: swell.node.v1.Segment
+	(*SegmentsAck)(nil),        // 28: swell.node.v1.SegmentsAck
+	(*SegmentID)(nil),          // 29: swell.node.v1.SegmentID
+	(*Open)(nil),               // 30: swell.node.v1.Open
+	(*LogRequest)(nil),         // 31: swell.node.v1.LogRequest
+	(*ExecRequest)(nil),        // 32: swell.node.v1.ExecRequest
+	(*PortForwardRequest)(nil), // 33: swell.node.v1.PortForwardRequest
+	(*ImageImportRequest)(nil), // 34: swell.node.v1.ImageImportRequest
+	(*ImageListRequest)(nil),   // 35: swell.node.v1.ImageListRequest
+	(*Frame)(nil),              // 36: swell.node.v1.Frame
+	(*Begin)(nil),              // 37: swell.node.v1.Begin
+	(*Data)(nil),               // 38: swell.node.v1.Data
+	(*TerminalSize)(nil),       // 39: swell.node.v1.TerminalSize
+	(*Result)(nil),             // 40: swell.node.v1.Result
+	nil,                        // 41: swell.node.v1.Segment.LabelsEntry
 }
 var file_api_node_v1_node_proto_depIdxs = []int32{
 	8,  // 0: swell.node.v1.FromNode.hello:type_name -> swell.node.v1.Hello
 	9,  // 1: swell.node.v1.FromNode.reports:type_name -> swell.node.v1.PodReports
-	21, // 2: swell.node.v1.FromNode.segments:type_name -> swell.node.v1.Segments
+	26, // 2: swell.node.v1.FromNode.segments:type_name -> swell.node.v1.Segments
 	12, // 3: swell.node.v1.FromNode.heartbeat:type_name -> swell.node.v1.Heartbeat
-	17, // 4: swell.node.v1.FromNode.slots:type_name -> swell.node.v1.SlotReports
+	22, // 4: swell.node.v1.FromNode.slots:type_name -> swell.node.v1.SlotReports
 	7,  // 5: swell.node.v1.FromNode.pool:type_name -> swell.node.v1.PoolReport
-	16, // 6: swell.node.v1.ToNode.sync:type_name -> swell.node.v1.Sync
-	19, // 7: swell.node.v1.ToNode.assign:type_name -> swell.node.v1.Assignment
-	20, // 8: swell.node.v1.ToNode.remove:type_name -> swell.node.v1.Remove
-	23, // 9: swell.node.v1.ToNode.ack:type_name -> swell.node.v1.SegmentsAck
-	25, // 10: swell.node.v1.ToNode.open:type_name -> swell.node.v1.Open
-	6,  // 11: swell.node.v1.ToNode.pool:type_name -> swell.node.v1.Pool
-	6,  // 12: swell.node.v1.PoolReport.want:type_name -> swell.node.v1.Pool
-	6,  // 13: swell.node.v1.PoolReport.held:type_name -> swell.node.v1.Pool
-	10, // 14: swell.node.v1.Hello.pods:type_name -> swell.node.v1.PodReport
-	18, // 15: swell.node.v1.Hello.slots:type_name -> swell.node.v1.SlotReport
-	7,  // 16: swell.node.v1.Hello.pool:type_name -> swell.node.v1.PoolReport
-	10, // 17: swell.node.v1.PodReports.pods:type_name -> swell.node.v1.PodReport
-	11, // 18: swell.node.v1.PodReport.events:type_name -> swell.node.v1.Event
-	14, // 19: swell.node.v1.Heartbeat.usage:type_name -> swell.node.v1.PodUsage
-	13, // 20: swell.node.v1.Heartbeat.conditions:type_name -> swell.node.v1.NodeCondition
-	15, // 21: swell.node.v1.PodUsage.containers:type_name -> swell.node.v1.ContainerUsage
-	19, // 22: swell.node.v1.Sync.pods:type_name -> swell.node.v1.Assignment
-	18, // 23: swell.node.v1.SlotReports.slots:type_name -> swell.node.v1.SlotReport
-	0,  // 24: swell.node.v1.SlotReport.depth:type_name -> swell.node.v1.SlotDepth
-	0,  // 25: swell.node.v1.Assignment.slot:type_name -> swell.node.v1.SlotDepth
-	22, // 26: swell.node.v1.Segments.segments:type_name -> swell.node.v1.Segment
-	36, // 27: swell.node.v1.Segment.labels:type_name -> swell.node.v1.Segment.LabelsEntry
-	24, // 28: swell.node.v1.SegmentsAck.ids:type_name -> swell.node.v1.SegmentID
-	26, // 29: swell.node.v1.Open.log:type_name -> swell.node.v1.LogRequest
-	27, // 30: swell.node.v1.Open.exec:type_name -> swell.node.v1.ExecRequest
-	28, // 31: swell.node.v1.Open.port_forward:type_name -> swell.node.v1.PortForwardRequest
-	29, // 32: swell.node.v1.Open.image_import:type_name -> swell.node.v1.ImageImportRequest
-	30, // 33: swell.node.v1.Open.image_list:type_name -> swell.node.v1.ImageListRequest
-	32, // 34: swell.node.v1.Frame.begin:type_name -> swell.node.v1.Begin
-	33, // 35: swell.node.v1.Frame.data:type_name -> swell.node.v1.Data
-	34, // 36: swell.node.v1.Frame.resize:type_name -> swell.node.v1.TerminalSize
-	35, // 37: swell.node.v1.Frame.result:type_name -> swell.node.v1.Result
-	1,  // 38: swell.node.v1.Fleet.Join:input_type -> swell.node.v1.JoinRequest
-	2,  // 39: swell.node.v1.Fleet.Renew:input_type -> swell.node.v1.RenewRequest
-	4,  // 40: swell.node.v1.Fleet.Session:input_type -> swell.node.v1.FromNode
-	31, // 41: swell.node.v1.Fleet.Stream:input_type -> swell.node.v1.Frame
-	3,  // 42: swell.node.v1.Fleet.Join:output_type -> swell.node.v1.JoinResponse
-	3,  // 43: swell.node.v1.Fleet.Renew:output_type -> swell.node.v1.JoinResponse
-	5,  // 44: swell.node.v1.Fleet.Session:output_type -> swell.node.v1.ToNode
-	31, // 45: swell.node.v1.Fleet.Stream:output_type -> swell.node.v1.Frame
-	42, // [42:46] is the sub-list for method output_type
-	38, // [38:42] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	16, // 6: swell.node.v1.FromNode.history:type_name -> swell.node.v1.UsageHistory
+	21, // 7: swell.node.v1.ToNode.sync:type_name -> swell.node.v1.Sync
+	24, // 8: swell.node.v1.ToNode.assign:type_name -> swell.node.v1.Assignment
+	25, // 9: swell.node.v1.ToNode.remove:type_name -> swell.node.v1.Remove
+	28, // 10: swell.node.v1.ToNode.ack:type_name -> swell.node.v1.SegmentsAck
+	30, // 11: swell.node.v1.ToNode.open:type_name -> swell.node.v1.Open
+	6,  // 12: swell.node.v1.ToNode.pool:type_name -> swell.node.v1.Pool
+	20, // 13: swell.node.v1.ToNode.history_ack:type_name -> swell.node.v1.UsageHistoryAck
+	6,  // 14: swell.node.v1.PoolReport.want:type_name -> swell.node.v1.Pool
+	6,  // 15: swell.node.v1.PoolReport.held:type_name -> swell.node.v1.Pool
+	10, // 16: swell.node.v1.Hello.pods:type_name -> swell.node.v1.PodReport
+	23, // 17: swell.node.v1.Hello.slots:type_name -> swell.node.v1.SlotReport
+	7,  // 18: swell.node.v1.Hello.pool:type_name -> swell.node.v1.PoolReport
+	10, // 19: swell.node.v1.PodReports.pods:type_name -> swell.node.v1.PodReport
+	11, // 20: swell.node.v1.PodReport.events:type_name -> swell.node.v1.Event
+	14, // 21: swell.node.v1.Heartbeat.usage:type_name -> swell.node.v1.PodUsage
+	13, // 22: swell.node.v1.Heartbeat.conditions:type_name -> swell.node.v1.NodeCondition
+	15, // 23: swell.node.v1.PodUsage.containers:type_name -> swell.node.v1.ContainerUsage
+	17, // 24: swell.node.v1.UsageHistory.pods:type_name -> swell.node.v1.PodHistory
+	18, // 25: swell.node.v1.PodHistory.containers:type_name -> swell.node.v1.ContainerHistory
+	19, // 26: swell.node.v1.ContainerHistory.peaks:type_name -> swell.node.v1.MemoryPeak
+	24, // 27: swell.node.v1.Sync.pods:type_name -> swell.node.v1.Assignment
+	23, // 28: swell.node.v1.SlotReports.slots:type_name -> swell.node.v1.SlotReport
+	0,  // 29: swell.node.v1.SlotReport.depth:type_name -> swell.node.v1.SlotDepth
+	0,  // 30: swell.node.v1.Assignment.slot:type_name -> swell.node.v1.SlotDepth
+	27, // 31: swell.node.v1.Segments.segments:type_name -> swell.node.v1.Segment
+	41, // 32: swell.node.v1.Segment.labels:type_name -> swell.node.v1.Segment.LabelsEntry
+	29, // 33: swell.node.v1.SegmentsAck.ids:type_name -> swell.node.v1.SegmentID
+	31, // 34: swell.node.v1.Open.log:type_name -> swell.node.v1.LogRequest
+	32, // 35: swell.node.v1.Open.exec:type_name -> swell.node.v1.ExecRequest
+	33, // 36: swell.node.v1.Open.port_forward:type_name -> swell.node.v1.PortForwardRequest
+	34, // 37: swell.node.v1.Open.image_import:type_name -> swell.node.v1.ImageImportRequest
+	35, // 38: swell.node.v1.Open.image_list:type_name -> swell.node.v1.ImageListRequest
+	37, // 39: swell.node.v1.Frame.begin:type_name -> swell.node.v1.Begin
+	38, // 40: swell.node.v1.Frame.data:type_name -> swell.node.v1.Data
+	39, // 41: swell.node.v1.Frame.resize:type_name -> swell.node.v1.TerminalSize
+	40, // 42: swell.node.v1.Frame.result:type_name -> swell.node.v1.Result
+	1,  // 43: swell.node.v1.Fleet.Join:input_type -> swell.node.v1.JoinRequest
+	2,  // 44: swell.node.v1.Fleet.Renew:input_type -> swell.node.v1.RenewRequest
+	4,  // 45: swell.node.v1.Fleet.Session:input_type -> swell.node.v1.FromNode
+	36, // 46: swell.node.v1.Fleet.Stream:input_type -> swell.node.v1.Frame
+	3,  // 47: swell.node.v1.Fleet.Join:output_type -> swell.node.v1.JoinResponse
+	3,  // 48: swell.node.v1.Fleet.Renew:output_type -> swell.node.v1.JoinResponse
+	5,  // 49: swell.node.v1.Fleet.Session:output_type -> swell.node.v1.ToNode
+	36, // 50: swell.node.v1.Fleet.Stream:output_type -> swell.node.v1.Frame
+	47, // [47:51] is the sub-list for method output_type
+	43, // [43:47] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_api_node_v1_node_proto_init() }
@@ -2872,6 +3274,7 @@ func file_api_node_v1_node_proto_init() {
 		(*FromNode_Heartbeat)(nil),
 		(*FromNode_Slots)(nil),
 		(*FromNode_Pool)(nil),
+		(*FromNode_History)(nil),
 	}
 	file_api_node_v1_node_proto_msgTypes[4].OneofWrappers = []any{
 		(*ToNode_Sync)(nil),
@@ -2880,15 +3283,16 @@ func file_api_node_v1_node_proto_init() {
 		(*ToNode_Ack)(nil),
 		(*ToNode_Open)(nil),
 		(*ToNode_Pool)(nil),
+		(*ToNode_HistoryAck)(nil),
 	}
-	file_api_node_v1_node_proto_msgTypes[24].OneofWrappers = []any{
+	file_api_node_v1_node_proto_msgTypes[29].OneofWrappers = []any{
 		(*Open_Log)(nil),
 		(*Open_Exec)(nil),
 		(*Open_PortForward)(nil),
 		(*Open_ImageImport)(nil),
 		(*Open_ImageList)(nil),
 	}
-	file_api_node_v1_node_proto_msgTypes[30].OneofWrappers = []any{
+	file_api_node_v1_node_proto_msgTypes[35].OneofWrappers = []any{
 		(*Frame_Begin)(nil),
 		(*Frame_Data)(nil),
 		(*Frame_Resize)(nil),
@@ -2900,7 +3304,7 @@ func file_api_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_node_v1_node_proto_rawDesc), len(file_api_node_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   36,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
