@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"runtime"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,11 +25,13 @@ type Config struct {
 	Cgroups Cgroups
 	Journal Journal
 
-	Logger         *slog.Logger // nil: slog.Default
-	ClusterDomain  string       // of a pod's fully qualified name; empty: cluster.local
-	ClusterDNS     []string     // servers for dnsPolicy ClusterFirst; empty: the host's
-	MemoryCapacity int64        // bytes of the host, for oom_score_adj and resourceFieldRef; 0: asked of the kernel
-	CPUCapacity    int64        // milli-CPU of the host, for resourceFieldRef; 0: the number of CPUs
+	Logger         *slog.Logger  // nil: slog.Default
+	ClusterDomain  string        // of a pod's fully qualified name; empty: cluster.local
+	ClusterDNS     []string      // servers for dnsPolicy ClusterFirst; empty: the host's
+	MemoryCapacity int64         // bytes of the host, for oom_score_adj and resourceFieldRef; 0: asked of the kernel
+	NoHistory      bool          // gather no histograms of what containers use
+	MemoryWindow   time.Duration // in which a container's memory has one peak in its histogram; 0: a day
+	CPUCapacity    int64         // milli-CPU of the host, for resourceFieldRef; 0: the number of CPUs
 }
 
 // validate fills defaults and names what is missing.
@@ -59,6 +62,9 @@ func (c *Config) validate() error {
 	}
 	if c.ClusterDomain == "" {
 		c.ClusterDomain = "cluster.local"
+	}
+	if c.MemoryWindow <= 0 {
+		c.MemoryWindow = defaultMemoryWindow
 	}
 	if c.CPUCapacity == 0 {
 		c.CPUCapacity = int64(runtime.NumCPU()) * 1000

@@ -112,11 +112,13 @@ func (c *container) fetched() bool { return c.pulled && c.pulledRef == c.spec.Im
 // waiting sets what the status shows for a container that should run and doesn't.
 func (c *container) waiting(reason, message string) { c.waitReason, c.waitMsg = reason, message }
 
+const reasonOOMKilled = "OOMKilled"
+
 // exitReason is the kubelet's word for an end.
 func exitReason(code int32, oom bool) string {
 	switch {
 	case oom:
-		return "OOMKilled"
+		return reasonOOMKilled
 	case code == 0:
 		return "Completed"
 	default:

@@ -29,6 +29,7 @@ type Nodelet struct {
 	dirty   []string           // UIDs with something to tell, oldest first
 	orphans map[string]*orphan // what is on the host without a record
 	samples map[string]sample  // latest reading of usage, by UID
+	history *history           // guards itself; nil: none is kept
 	ended   []string           // UIDs of finished pods, oldest first
 	slots   slots
 }
@@ -63,12 +64,16 @@ func New(cfg Config) (*Nodelet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("boot id: %w", err)
 	}
-	return &Nodelet{
+	n := &Nodelet{
 		cfg: cfg, records: newRecords(cfg.DataDir), bootID: strings.TrimSpace(string(boot)),
 		changed: make(chan struct{}, 1),
 		workers: make(map[string]*worker), reports: make(map[string]*report), orphans: make(map[string]*orphan),
 		samples: make(map[string]sample), slots: slots{reports: make(map[string]SlotReport), dirty: make(map[string]bool)},
-	}, nil
+	}
+	if !cfg.NoHistory {
+		n.history = newHistory(cfg.MemoryWindow)
+	}
+	return n, nil
 }
 
 // Start adopts what runs on the host: pods with a record go on as they were; the rest waits for the
@@ -278,6 +283,9 @@ func (n *Nodelet) publish(latest Report) {
 		latest.Events = latest.Events[max(0, len(latest.Events)-maxEvents):]
 	}
 	r.Report = latest
+	if n.history != nil {
+		n.history.reported(&latest)
+	}
 	n.markLocked(r)
 	if latest.Finished {
 		n.finishedLocked(latest.UID)

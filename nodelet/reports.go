@@ -152,5 +152,5 @@ func setEnd(s *ContainerState, term *corev1.ContainerStateTerminated) {
 		return
 	}
 	s.StartedAt, s.ExitedAt = term.StartedAt.Time, term.FinishedAt.Time
-	s.ExitCode, s.OOMKilled = term.ExitCode, term.Reason == "OOMKilled"
+	s.ExitCode, s.OOMKilled = term.ExitCode, term.Reason == reasonOOMKilled
 }

@@ -37,6 +37,10 @@ func (n *Nodelet) Usage(ctx context.Context) []*nodev1.PodUsage {
 		before := n.samples[uid]
 		if n.workers[uid] != nil {
 			n.samples[uid] = now
+			if n.history != nil {
+				latest := names[uid]
+				n.history.observe(uid, &latest.Status, before, now)
+			}
 		}
 		n.mu.Unlock()
 		if p := podUsage(before, now); p != nil {

@@ -53,7 +53,9 @@ type Config struct {
 	// SlotReported hears how far a slot has come; SlotNone: it is gone from its host. Message says why it
 	// doesn't come further. Nil: nobody asks for slots.
 	SlotReported func(uid string, depth controlplane.SlotDepth, message string)
-	Log          *slog.Logger
+	// UsageTold hears what a container of an owner has used, each once. It is quick. Nil: nobody wants to know.
+	UsageTold func(of controlplane.Owner, container *nodev1.ContainerHistory)
+	Log       *slog.Logger
 }
 
 const defaultSilence = 40 * time.Second
@@ -74,6 +76,7 @@ type Hub struct {
 	pods     *podIndex
 	slots    slotIndex
 	streams  map[string]*relay // awaited or running, by id
+	counted  map[string]told   // by node
 }
 
 // New answers a hub; Run makes it work.
@@ -97,6 +100,7 @@ func New(cfg Config) (*Hub, error) {
 		pods:     newPodIndex(),
 		slots:    newSlotIndex(),
 		streams:  map[string]*relay{},
+		counted:  map[string]told{},
 	}, nil
 }
 

@@ -29,8 +29,9 @@ type podIndex struct {
 type indexedPod struct {
 	uid, namespace, name string
 	node                 *podSet
-	refs                 []*podSet // of what it refers to
-	usage                *reading  // the latest, if any
+	refs                 []*podSet                         // of what it refers to
+	usage                *reading                          // the latest, if any
+	owner                unique.Handle[controlplane.Owner] // zero: the pod by itself
 }
 
 // podSet is the pods of a node, or those that refer to something.
@@ -41,6 +42,18 @@ type podSet struct {
 }
 
 func (p *indexedPod) key() controlplane.Key { return podKey(p.namespace, p.name) }
+
+// itself is the owner of a pod that nothing holds together with others.
+func (p *indexedPod) itself() controlplane.Owner {
+	return controlplane.Owner{Namespace: p.namespace, Kind: controlplane.OwnerPod, Name: p.name}
+}
+
+func (p *indexedPod) ownedBy() controlplane.Owner {
+	if p.owner == (unique.Handle[controlplane.Owner]{}) {
+		return p.itself()
+	}
+	return p.owner.Value()
+}
 
 func (p *indexedPod) ref() podRef { return podRef{uid: p.uid, node: p.node.node, key: p.key()} }
 
@@ -60,6 +73,9 @@ func (x *podIndex) add(pod *corev1.Pod, refs []controlplane.Key) {
 	// The strings may be parts of a request.
 	p := &indexedPod{uid: strings.Clone(string(pod.UID)), namespace: unique.Make(pod.Namespace).Value(), name: strings.Clone(pod.Name)}
 	x.uids[p.uid] = p
+	if owner := controlplane.OwnerOf(pod); owner != p.itself() {
+		p.owner = unique.Make(owner)
+	}
 	p.node = x.byNode[pod.Spec.NodeName]
 	if p.node == nil {
 		p.node = &podSet{node: strings.Clone(pod.Spec.NodeName), pods: map[*indexedPod]struct{}{}}

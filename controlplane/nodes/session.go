@@ -34,13 +34,14 @@ type session struct {
 	wake   chan struct{}   // capacity 1
 	work   sync.WaitGroup  // the handler and its goroutines
 
-	mu    sync.Mutex // guards what follows
-	heard time.Time  // when the nodelet last said something
-	sync  bool       // everything is to be sent again
-	dirty map[string]controlplane.Key
-	order []string // uids of dirty, first marked first
-	acks  []*nodev1.SegmentID
-	opens []*nodev1.Open
+	mu           sync.Mutex // guards what follows
+	heard        time.Time  // when the nodelet last said something
+	sync         bool       // everything is to be sent again
+	dirty        map[string]controlplane.Key
+	order        []string // uids of dirty, first marked first
+	acks         []*nodev1.SegmentID
+	opens        []*nodev1.Open
+	heardHistory uint64 // to be acknowledged; 0: none
 }
 
 var errReplaced = errors.New("another session of this node has begun")
@@ -191,6 +192,8 @@ func (h *Hub) receive(ctx context.Context, s *session, stream grpc.BidiStreaming
 			err = h.segments(ctx, s, m.Segments.Segments)
 		case *nodev1.FromNode_Heartbeat:
 			h.heartbeat(s, m.Heartbeat)
+		case *nodev1.FromNode_History:
+			h.history(s, m.History)
 		default:
 			err = status.Errorf(codes.InvalidArgument, "message %T in a session", m)
 		}
@@ -243,22 +246,23 @@ func (s *session) push(change func()) {
 
 // work is what the sender takes at once.
 type work struct {
-	sync  bool
-	pods  []podRef
-	acks  []*nodev1.SegmentID
-	opens []*nodev1.Open
+	sync    bool
+	pods    []podRef
+	acks    []*nodev1.SegmentID
+	opens   []*nodev1.Open
+	history uint64
 }
 
 func (s *session) take() work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := work{sync: s.sync, acks: s.acks, opens: s.opens}
+	w := work{sync: s.sync, acks: s.acks, opens: s.opens, history: s.heardHistory}
 	if !s.sync {
 		for _, uid := range s.order {
 			w.pods = append(w.pods, podRef{uid: uid, node: s.node, key: s.dirty[uid]})
 		}
 	}
-	s.sync, s.acks, s.opens, s.order = false, nil, nil, nil
+	s.sync, s.acks, s.opens, s.order, s.heardHistory = false, nil, nil, nil, 0
 	clear(s.dirty)
 	return w
 }
@@ -283,6 +287,11 @@ func (h *Hub) send(ctx context.Context, s *session, stream grpc.BidiStreamingSer
 		}
 		for acks := range slices.Chunk(w.acks, 1000) {
 			if err := stream.Send(&nodev1.ToNode{Message: &nodev1.ToNode_Ack{Ack: &nodev1.SegmentsAck{Ids: acks}}}); err != nil {
+				return err
+			}
+		}
+		if w.history > 0 {
+			if err := stream.Send(&nodev1.ToNode{Message: &nodev1.ToNode_HistoryAck{HistoryAck: &nodev1.UsageHistoryAck{Sequence: w.history}}}); err != nil {
 				return err
 			}
 		}

@@ -30,6 +30,8 @@ type fakePods struct {
 	newSlots []nodelet.SlotReport
 	dirty    []string
 	returned int
+	sequence uint64
+	unacked  []*nodev1.UsageHistory
 }
 
 func newFakePods() *fakePods {
@@ -117,6 +119,35 @@ func (p *fakePods) Return(in []nodelet.Report) {
 	for _, r := range in {
 		p.markLocked(r.UID)
 	}
+}
+
+func (p *fakePods) TakeHistory(uids []string, _ int) []*nodev1.UsageHistory {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.sequence++
+	m := &nodev1.UsageHistory{Instance: 7, Sequence: p.sequence, Pods: []*nodev1.PodHistory{{Uid: "all"}}}
+	if uids != nil {
+		m.Pods[0].Uid = fmt.Sprint(uids)
+	}
+	p.unacked = append(p.unacked, m)
+	return []*nodev1.UsageHistory{m}
+}
+
+func (p *fakePods) UnackedHistory() []*nodev1.UsageHistory {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []*nodev1.UsageHistory
+	for _, m := range p.unacked {
+		out = append(out, &nodev1.UsageHistory{Instance: m.Instance, Sequence: m.Sequence, Again: true, Pods: m.Pods})
+	}
+	return out
+}
+
+func (p *fakePods) AckHistory(sequence uint64) {
+	p.mu.Lock()
+	p.unacked = slices.DeleteFunc(p.unacked, func(m *nodev1.UsageHistory) bool { return m.Sequence <= sequence })
+	p.mu.Unlock()
+	p.heard <- fmt.Sprint("history ack ", sequence)
 }
 
 func (p *fakePods) Usage(context.Context) []*nodev1.PodUsage {

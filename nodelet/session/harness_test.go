@@ -218,6 +218,15 @@ func tell(m *nodev1.FromNode) string {
 	switch m := m.Message.(type) {
 	case *nodev1.FromNode_Heartbeat:
 		return "heartbeat"
+	case *nodev1.FromNode_History:
+		out := fmt.Sprintf("history %d", m.History.Sequence)
+		for _, p := range m.History.Pods {
+			out += " " + p.Uid
+		}
+		if m.History.Again {
+			out += " again"
+		}
+		return out
 	case *nodev1.FromNode_Segments:
 		out := "segments"
 		for _, s := range m.Segments.Segments {

@@ -3,6 +3,7 @@ package session
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -43,6 +44,13 @@ func (s *sender) run(ctx context.Context, acked <-chan []usagev1.ID, received <-
 	later.Stop()
 	defer later.Stop()
 	if err := s.heartbeat(ctx); err != nil {
+		return err
+	}
+	history := time.NewTimer(s.untilHistory())
+	defer history.Stop()
+	if s.cfg.History <= 0 {
+		history.Stop()
+	} else if err := s.histories(s.cfg.Pods.UnackedHistory()); err != nil {
 		return err
 	}
 	for {
@@ -87,8 +95,47 @@ func (s *sender) run(ctx context.Context, acked <-chan []usagev1.ID, received <-
 			if err := s.heartbeat(ctx); err != nil {
 				return err
 			}
+		case <-history.C:
+			if err := s.histories(s.cfg.Pods.TakeHistory(nil, batch)); err != nil {
+				return err
+			}
+			history.Reset(s.untilHistory())
 		}
 	}
+}
+
+// untilHistory spreads the histories of many nodes evenly.
+func (s *sender) untilHistory() time.Duration {
+	if s.cfg.History <= 0 {
+		return 0
+	}
+	return s.cfg.History/2 + rand.N(s.cfg.History)
+}
+
+func (s *sender) histories(in []*nodev1.UsageHistory) error {
+	for _, h := range in {
+		if err := s.stream.Send(&nodev1.FromNode{Message: &nodev1.FromNode_History{History: h}}); err != nil {
+			return fmt.Errorf("history of usage: %w", err)
+		}
+	}
+	return nil
+}
+
+// historyOf tells what pods have used that have ended: nobody knows them any more once that was told.
+func (s *sender) historyOf(taken []nodelet.Report) error {
+	if s.cfg.History <= 0 {
+		return nil
+	}
+	var uids []string
+	for i := range taken {
+		if hasEnded(taken[i]) {
+			uids = append(uids, taken[i].UID)
+		}
+	}
+	if len(uids) == 0 {
+		return nil
+	}
+	return s.histories(s.cfg.Pods.TakeHistory(uids, batch))
 }
 
 // changes tells what changed since it was told last. What can't be told comes with the next session, or
@@ -103,6 +150,9 @@ func (s *sender) changes() error {
 	msgs, err := reports(taken)
 	if err == nil && slices.ContainsFunc(taken, hasEnded) {
 		err = s.segments(false)
+		if err == nil {
+			err = s.historyOf(taken)
+		}
 	}
 	if err == nil && !s.behind {
 		if err = s.reports(msgs); err == nil {

@@ -39,6 +39,11 @@ type pods interface {
 	Changed() <-chan struct{}
 	// Usage answers what the containers use.
 	Usage(ctx context.Context) []*nodev1.PodUsage
+	// TakeHistory answers what these pods (nil: all) have used since it was taken last, in messages of at most
+	// so many pods; UnackedHistory what was taken and not acknowledged, to be sent again.
+	TakeHistory(uids []string, most int) []*nodev1.UsageHistory
+	UnackedHistory() []*nodev1.UsageHistory
+	AckHistory(sequence uint64)
 }
 
 type journal interface {
@@ -68,8 +73,11 @@ type Config struct {
 	// Heartbeat is the interval at which usage is sent. Default 10 s; at most 20 s, for the control plane
 	// takes a nodelet that is silent for 40 s for gone.
 	Heartbeat time.Duration
-	Version   string
-	Log       *slog.Logger
+	// History is the interval at which histograms of usage are sent, each time a little earlier or later.
+	// 0: they aren't.
+	History time.Duration
+	Version string
+	Log     *slog.Logger
 }
 
 // Session dials until its context ends.
@@ -235,6 +243,8 @@ func (s *Session) receive(ctx context.Context, client nodev1.FleetClient, stream
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+		case *nodev1.ToNode_HistoryAck:
+			s.cfg.Pods.AckHistory(m.HistoryAck.Sequence)
 		case *nodev1.ToNode_Open:
 			wg.Go(func() { s.serve(ctx, client, m.Open) })
 		}

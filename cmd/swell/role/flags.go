@@ -87,6 +87,8 @@ type nodeletConfig struct {
 	ContainerdSocket string
 	BinDir           string
 	Heartbeat        time.Duration
+	UsageHistory     time.Duration
+	MemoryWindow     time.Duration
 }
 
 func (c *nodeletConfig) flags(f *pflag.FlagSet) {
@@ -98,6 +100,9 @@ func (c *nodeletConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.ContainerdSocket, "containerd-socket", "", "use the containerd at this socket instead of one of Swell's own")
 	f.StringVar(&c.BinDir, "bin-dir", "", "folder of containerd, its shim, runc, swell-logger and swell-hold (default: that of swell, then $PATH)")
 	f.DurationVar(&c.Heartbeat, "heartbeat", 10*time.Second, "how often usage is reported")
+	f.DurationVar(&c.UsageHistory, "usage-history", time.Minute, "how often histograms of what containers used are told, for recommendations; 0: never, and none are kept")
+	f.DurationVar(&c.MemoryWindow, "memory-window", 24*time.Hour, "time in which a container's memory counts with its peak")
+	_ = f.MarkHidden("memory-window") // to see days pass in minutes; it is there
 }
 
 func (c *nodeletConfig) complete() error {
@@ -123,6 +128,9 @@ func (c *nodeletConfig) complete() error {
 	}
 	if c.Heartbeat < 0 || c.Heartbeat > session.MaxHeartbeat {
 		return fmt.Errorf("--heartbeat %s: at most %s, or the control plane takes the node for lost", c.Heartbeat, session.MaxHeartbeat)
+	}
+	if c.UsageHistory < 0 {
+		return fmt.Errorf("--usage-history %s: want 0 or more", c.UsageHistory)
 	}
 	if c.PodCIDR != "" {
 		if _, _, err := net.ParseCIDR(c.PodCIDR); err != nil {

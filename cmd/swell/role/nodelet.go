@@ -146,6 +146,7 @@ func startNodelet(ctx context.Context, dir *dataDir, cfg nodeletConfig, address 
 		NodeName: cfg.NodeName, HostIP: cfg.NodeIP, DataDir: dir.join("nodelet"),
 		Runtime: n.host.runtime, Images: n.host.images, Network: n.host.network, Volumes: n.host.volumes,
 		Cgroups: n.host.cgroups, Journal: n.host.journal, Logger: log,
+		NoHistory: cfg.UsageHistory == 0, MemoryWindow: cfg.MemoryWindow,
 	}); err != nil {
 		return nil, err
 	}
@@ -155,7 +156,7 @@ func startNodelet(ctx context.Context, dir *dataDir, cfg nodeletConfig, address 
 	deps := stream.Deps{Runtime: n.host.runtime, Images: n.host.images, FindContainer: n.nodelet.FindContainer}
 	s, err := session.New(session.Config{
 		Address: address, TLS: tlsConfig, Node: func() *corev1.Node { return node },
-		Pods: n.nodelet, Journal: n.host.journal, Heartbeat: cfg.Heartbeat, Version: version, Log: log,
+		Pods: n.nodelet, Journal: n.host.journal, Heartbeat: cfg.Heartbeat, History: cfg.UsageHistory, Version: version, Log: log,
 		Serve: func(ctx context.Context, open *nodev1.Open, s session.Stream) error {
 			return stream.Handle(ctx, deps, open, s)
 		},
