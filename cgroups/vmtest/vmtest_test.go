@@ -40,6 +40,7 @@ func TestOnVersion2(t *testing.T) {
 			"TestKernelShrinkReclaimsPageCache", "TestKernelShrinkUnderAllocation", "TestKernelShrinkUnderGrowth",
 			"TestKernelLeftStageIsLifted", "TestKernelPressure", "TestKernelDeleteKills",
 		}},
+		{"cgroups/throttle", 5, []string{"TestKernelRungs", "TestKernelAbove", "TestNothingStays"}},
 		{"nodelet/podcgroup", 7, []string{
 			"TestPodIsMadeListedAndRemoved", "TestResizeAndReadBack", "TestMemoryInUseChangesNothing", "TestResizeWhileContainersEnd",
 		}},
