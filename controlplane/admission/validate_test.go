@@ -50,6 +50,9 @@ func TestValidateMeta(t *testing.T) {
 		{"our annotations", metav1.ObjectMeta{Name: "p", Annotations: map[string]string{"swell.dev/qos": "best-effort", "swell.dev/compute-class": "performance"}}, nil},
 		{"our annotations, bogus", metav1.ObjectMeta{Name: "p", Annotations: map[string]string{"swell.dev/qos": "gold", "swell.dev/compute-class": ""}},
 			[]string{"metadata.annotations[swell.dev/compute-class]: unsupported", "metadata.annotations[swell.dev/qos]: unsupported"}},
+		{"a burst", metav1.ObjectMeta{Name: "p", Annotations: map[string]string{"swell.dev/burst": "cpu=4,memory=2Gi,budget=30s", "swell.dev/latency": "critical"}}, nil},
+		{"a burst, bogus", metav1.ObjectMeta{Name: "p", Annotations: map[string]string{"swell.dev/burst": "cpu=4,disk=1Gi", "swell.dev/latency": "urgent"}},
+			[]string{"metadata.annotations[swell.dev/burst]: invalid", "metadata.annotations[swell.dev/latency]: unsupported"}},
 		{"allocated resources are ours", metav1.ObjectMeta{Name: "p", Annotations: map[string]string{"swell.dev/allocated-resources": "{}"}},
 			[]string{"metadata.annotations[swell.dev/allocated-resources]: forbidden"}},
 	} {
