@@ -405,6 +405,7 @@ type ToNode struct {
 	//	*ToNode_Open
 	//	*ToNode_Pool
 	//	*ToNode_HistoryAck
+	//	*ToNode_Boost
 	Message       isToNode_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -510,6 +511,15 @@ func (x *ToNode) GetHistoryAck() *UsageHistoryAck {
 	return nil
 }
 
+func (x *ToNode) GetBoost() *Boost {
+	if x != nil {
+		if x, ok := x.Message.(*ToNode_Boost); ok {
+			return x.Boost
+		}
+	}
+	return nil
+}
+
 type isToNode_Message interface {
 	isToNode_Message()
 }
@@ -542,6 +552,10 @@ type ToNode_HistoryAck struct {
 	HistoryAck *UsageHistoryAck `protobuf:"bytes,7,opt,name=history_ack,json=historyAck,proto3,oneof"`
 }
 
+type ToNode_Boost struct {
+	Boost *Boost `protobuf:"bytes,8,opt,name=boost,proto3,oneof"` // answers BoostReport.ask of a pod
+}
+
 func (*ToNode_Sync) isToNode_Message() {}
 
 func (*ToNode_Assign) isToNode_Message() {}
@@ -556,6 +570,133 @@ func (*ToNode_Pool) isToNode_Message() {}
 
 func (*ToNode_HistoryAck) isToNode_Message() {}
 
+func (*ToNode_Boost) isToNode_Message() {}
+
+// BoostReport is what a pod takes beyond its size while its containers start, in milli-CPU. It is told again in
+// full each time, with a larger number where more is wanted than before. The ledger counts the larger of what
+// it has granted and what is held as taken; it never grants more than is wanted, and a nodelet that wants
+// less gives the rest back for good.
+type BoostReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ask           int64                  `protobuf:"varint,1,opt,name=ask,proto3" json:"ask,omitempty"` // the number of the wish; 0: what was wanted when the pod was placed
+	WantCpuMilli  int64                  `protobuf:"varint,2,opt,name=want_cpu_milli,json=wantCpuMilli,proto3" json:"want_cpu_milli,omitempty"`
+	HeldCpuMilli  int64                  `protobuf:"varint,3,opt,name=held_cpu_milli,json=heldCpuMilli,proto3" json:"held_cpu_milli,omitempty"` // that the kernel has been told of, or is being told of
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BoostReport) Reset() {
+	*x = BoostReport{}
+	mi := &file_api_node_v1_node_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BoostReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BoostReport) ProtoMessage() {}
+
+func (x *BoostReport) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BoostReport.ProtoReflect.Descriptor instead.
+func (*BoostReport) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *BoostReport) GetAsk() int64 {
+	if x != nil {
+		return x.Ask
+	}
+	return 0
+}
+
+func (x *BoostReport) GetWantCpuMilli() int64 {
+	if x != nil {
+		return x.WantCpuMilli
+	}
+	return 0
+}
+
+func (x *BoostReport) GetHeldCpuMilli() int64 {
+	if x != nil {
+		return x.HeldCpuMilli
+	}
+	return 0
+}
+
+// Boost is the ledger's answer to a wish: all of it, or what was granted before.
+type Boost struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
+	Ask           int64                  `protobuf:"varint,2,opt,name=ask,proto3" json:"ask,omitempty"` // that it answers; a nodelet that has asked anew leaves it
+	CpuMilli      int64                  `protobuf:"varint,3,opt,name=cpu_milli,json=cpuMilli,proto3" json:"cpu_milli,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Boost) Reset() {
+	*x = Boost{}
+	mi := &file_api_node_v1_node_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Boost) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Boost) ProtoMessage() {}
+
+func (x *Boost) ProtoReflect() protoreflect.Message {
+	mi := &file_api_node_v1_node_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Boost.ProtoReflect.Descriptor instead.
+func (*Boost) Descriptor() ([]byte, []int) {
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Boost) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
+}
+
+func (x *Boost) GetAsk() int64 {
+	if x != nil {
+		return x.Ask
+	}
+	return 0
+}
+
+func (x *Boost) GetCpuMilli() int64 {
+	if x != nil {
+		return x.CpuMilli
+	}
+	return 0
+}
+
 // Pool is room that the ledger grants a node beyond its pods' sizes, for bursts. A node that was never
 // granted one has none. What it grants may shrink at any time: pods come first.
 type Pool struct {
@@ -568,7 +709,7 @@ type Pool struct {
 
 func (x *Pool) Reset() {
 	*x = Pool{}
-	mi := &file_api_node_v1_node_proto_msgTypes[5]
+	mi := &file_api_node_v1_node_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +721,7 @@ func (x *Pool) String() string {
 func (*Pool) ProtoMessage() {}
 
 func (x *Pool) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[5]
+	mi := &file_api_node_v1_node_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +734,7 @@ func (x *Pool) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pool.ProtoReflect.Descriptor instead.
 func (*Pool) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{5}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Pool) GetCpuMilli() int64 {
@@ -622,7 +763,7 @@ type PoolReport struct {
 
 func (x *PoolReport) Reset() {
 	*x = PoolReport{}
-	mi := &file_api_node_v1_node_proto_msgTypes[6]
+	mi := &file_api_node_v1_node_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +775,7 @@ func (x *PoolReport) String() string {
 func (*PoolReport) ProtoMessage() {}
 
 func (x *PoolReport) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[6]
+	mi := &file_api_node_v1_node_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +788,7 @@ func (x *PoolReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PoolReport.ProtoReflect.Descriptor instead.
 func (*PoolReport) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{6}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *PoolReport) GetWant() *Pool {
@@ -678,7 +819,7 @@ type Hello struct {
 
 func (x *Hello) Reset() {
 	*x = Hello{}
-	mi := &file_api_node_v1_node_proto_msgTypes[7]
+	mi := &file_api_node_v1_node_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -690,7 +831,7 @@ func (x *Hello) String() string {
 func (*Hello) ProtoMessage() {}
 
 func (x *Hello) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[7]
+	mi := &file_api_node_v1_node_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -703,7 +844,7 @@ func (x *Hello) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Hello.ProtoReflect.Descriptor instead.
 func (*Hello) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{7}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Hello) GetVersion() string {
@@ -750,7 +891,7 @@ type PodReports struct {
 
 func (x *PodReports) Reset() {
 	*x = PodReports{}
-	mi := &file_api_node_v1_node_proto_msgTypes[8]
+	mi := &file_api_node_v1_node_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +903,7 @@ func (x *PodReports) String() string {
 func (*PodReports) ProtoMessage() {}
 
 func (x *PodReports) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[8]
+	mi := &file_api_node_v1_node_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +916,7 @@ func (x *PodReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodReports.ProtoReflect.Descriptor instead.
 func (*PodReports) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{8}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PodReports) GetPods() []*PodReport {
@@ -794,13 +935,14 @@ type PodReport struct {
 	Status        []byte                 `protobuf:"bytes,4,opt,name=status,proto3" json:"status,omitempty"`      // core/v1 PodStatus, Kubernetes protobuf
 	Finished      bool                   `protobuf:"varint,5,opt,name=finished,proto3" json:"finished,omitempty"` // terminated and cleaned up: nothing of the pod is left on the host
 	Events        []*Event               `protobuf:"bytes,6,rep,name=events,proto3" json:"events,omitempty"`      // since the last report
+	Boost         *BoostReport           `protobuf:"bytes,7,opt,name=boost,proto3" json:"boost,omitempty"`        // of a pod that was ever boosted, or would be
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PodReport) Reset() {
 	*x = PodReport{}
-	mi := &file_api_node_v1_node_proto_msgTypes[9]
+	mi := &file_api_node_v1_node_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -812,7 +954,7 @@ func (x *PodReport) String() string {
 func (*PodReport) ProtoMessage() {}
 
 func (x *PodReport) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[9]
+	mi := &file_api_node_v1_node_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -825,7 +967,7 @@ func (x *PodReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodReport.ProtoReflect.Descriptor instead.
 func (*PodReport) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{9}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PodReport) GetUid() string {
@@ -870,6 +1012,13 @@ func (x *PodReport) GetEvents() []*Event {
 	return nil
 }
 
+func (x *PodReport) GetBoost() *BoostReport {
+	if x != nil {
+		return x.Boost
+	}
+	return nil
+}
+
 // Event becomes a core/v1 Event on the pod.
 type Event struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -884,7 +1033,7 @@ type Event struct {
 
 func (x *Event) Reset() {
 	*x = Event{}
-	mi := &file_api_node_v1_node_proto_msgTypes[10]
+	mi := &file_api_node_v1_node_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -896,7 +1045,7 @@ func (x *Event) String() string {
 func (*Event) ProtoMessage() {}
 
 func (x *Event) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[10]
+	mi := &file_api_node_v1_node_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -909,7 +1058,7 @@ func (x *Event) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Event.ProtoReflect.Descriptor instead.
 func (*Event) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{10}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Event) GetType() string {
@@ -957,7 +1106,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_api_node_v1_node_proto_msgTypes[11]
+	mi := &file_api_node_v1_node_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1118,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[11]
+	mi := &file_api_node_v1_node_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1131,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{11}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Heartbeat) GetUsage() []*PodUsage {
@@ -1011,7 +1160,7 @@ type NodeCondition struct {
 
 func (x *NodeCondition) Reset() {
 	*x = NodeCondition{}
-	mi := &file_api_node_v1_node_proto_msgTypes[12]
+	mi := &file_api_node_v1_node_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1172,7 @@ func (x *NodeCondition) String() string {
 func (*NodeCondition) ProtoMessage() {}
 
 func (x *NodeCondition) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[12]
+	mi := &file_api_node_v1_node_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1185,7 @@ func (x *NodeCondition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeCondition.ProtoReflect.Descriptor instead.
 func (*NodeCondition) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{12}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *NodeCondition) GetType() string {
@@ -1081,7 +1230,7 @@ type PodUsage struct {
 
 func (x *PodUsage) Reset() {
 	*x = PodUsage{}
-	mi := &file_api_node_v1_node_proto_msgTypes[13]
+	mi := &file_api_node_v1_node_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1093,7 +1242,7 @@ func (x *PodUsage) String() string {
 func (*PodUsage) ProtoMessage() {}
 
 func (x *PodUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[13]
+	mi := &file_api_node_v1_node_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1106,7 +1255,7 @@ func (x *PodUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodUsage.ProtoReflect.Descriptor instead.
 func (*PodUsage) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{13}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PodUsage) GetUid() string {
@@ -1162,7 +1311,7 @@ type ContainerUsage struct {
 
 func (x *ContainerUsage) Reset() {
 	*x = ContainerUsage{}
-	mi := &file_api_node_v1_node_proto_msgTypes[14]
+	mi := &file_api_node_v1_node_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1323,7 @@ func (x *ContainerUsage) String() string {
 func (*ContainerUsage) ProtoMessage() {}
 
 func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[14]
+	mi := &file_api_node_v1_node_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1336,7 @@ func (x *ContainerUsage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerUsage.ProtoReflect.Descriptor instead.
 func (*ContainerUsage) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{14}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ContainerUsage) GetName() string {
@@ -1227,7 +1376,7 @@ type UsageHistory struct {
 
 func (x *UsageHistory) Reset() {
 	*x = UsageHistory{}
-	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	mi := &file_api_node_v1_node_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1388,7 @@ func (x *UsageHistory) String() string {
 func (*UsageHistory) ProtoMessage() {}
 
 func (x *UsageHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[15]
+	mi := &file_api_node_v1_node_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1401,7 @@ func (x *UsageHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageHistory.ProtoReflect.Descriptor instead.
 func (*UsageHistory) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{15}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *UsageHistory) GetInstance() uint64 {
@@ -1293,7 +1442,7 @@ type PodHistory struct {
 
 func (x *PodHistory) Reset() {
 	*x = PodHistory{}
-	mi := &file_api_node_v1_node_proto_msgTypes[16]
+	mi := &file_api_node_v1_node_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1454,7 @@ func (x *PodHistory) String() string {
 func (*PodHistory) ProtoMessage() {}
 
 func (x *PodHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[16]
+	mi := &file_api_node_v1_node_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1467,7 @@ func (x *PodHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PodHistory.ProtoReflect.Descriptor instead.
 func (*PodHistory) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{16}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PodHistory) GetUid() string {
@@ -1351,7 +1500,7 @@ type ContainerHistory struct {
 
 func (x *ContainerHistory) Reset() {
 	*x = ContainerHistory{}
-	mi := &file_api_node_v1_node_proto_msgTypes[17]
+	mi := &file_api_node_v1_node_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1363,7 +1512,7 @@ func (x *ContainerHistory) String() string {
 func (*ContainerHistory) ProtoMessage() {}
 
 func (x *ContainerHistory) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[17]
+	mi := &file_api_node_v1_node_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1376,7 +1525,7 @@ func (x *ContainerHistory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ContainerHistory.ProtoReflect.Descriptor instead.
 func (*ContainerHistory) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{17}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ContainerHistory) GetName() string {
@@ -1448,7 +1597,7 @@ type MemoryPeak struct {
 
 func (x *MemoryPeak) Reset() {
 	*x = MemoryPeak{}
-	mi := &file_api_node_v1_node_proto_msgTypes[18]
+	mi := &file_api_node_v1_node_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1460,7 +1609,7 @@ func (x *MemoryPeak) String() string {
 func (*MemoryPeak) ProtoMessage() {}
 
 func (x *MemoryPeak) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[18]
+	mi := &file_api_node_v1_node_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1473,7 +1622,7 @@ func (x *MemoryPeak) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemoryPeak.ProtoReflect.Descriptor instead.
 func (*MemoryPeak) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{18}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *MemoryPeak) GetWindowEndUnix() int64 {
@@ -1506,7 +1655,7 @@ type UsageHistoryAck struct {
 
 func (x *UsageHistoryAck) Reset() {
 	*x = UsageHistoryAck{}
-	mi := &file_api_node_v1_node_proto_msgTypes[19]
+	mi := &file_api_node_v1_node_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1667,7 @@ func (x *UsageHistoryAck) String() string {
 func (*UsageHistoryAck) ProtoMessage() {}
 
 func (x *UsageHistoryAck) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[19]
+	mi := &file_api_node_v1_node_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1680,7 @@ func (x *UsageHistoryAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UsageHistoryAck.ProtoReflect.Descriptor instead.
 func (*UsageHistoryAck) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{19}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *UsageHistoryAck) GetSequence() uint64 {
@@ -1551,7 +1700,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_api_node_v1_node_proto_msgTypes[20]
+	mi := &file_api_node_v1_node_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1563,7 +1712,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[20]
+	mi := &file_api_node_v1_node_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1576,7 +1725,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{20}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Sync) GetPods() []*Assignment {
@@ -1602,7 +1751,7 @@ type SlotReports struct {
 
 func (x *SlotReports) Reset() {
 	*x = SlotReports{}
-	mi := &file_api_node_v1_node_proto_msgTypes[21]
+	mi := &file_api_node_v1_node_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1763,7 @@ func (x *SlotReports) String() string {
 func (*SlotReports) ProtoMessage() {}
 
 func (x *SlotReports) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[21]
+	mi := &file_api_node_v1_node_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1776,7 @@ func (x *SlotReports) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotReports.ProtoReflect.Descriptor instead.
 func (*SlotReports) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{21}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SlotReports) GetSlots() []*SlotReport {
@@ -1649,7 +1798,7 @@ type SlotReport struct {
 
 func (x *SlotReport) Reset() {
 	*x = SlotReport{}
-	mi := &file_api_node_v1_node_proto_msgTypes[22]
+	mi := &file_api_node_v1_node_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1661,7 +1810,7 @@ func (x *SlotReport) String() string {
 func (*SlotReport) ProtoMessage() {}
 
 func (x *SlotReport) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[22]
+	mi := &file_api_node_v1_node_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1674,7 +1823,7 @@ func (x *SlotReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SlotReport.ProtoReflect.Descriptor instead.
 func (*SlotReport) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{22}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SlotReport) GetUid() string {
@@ -1707,13 +1856,14 @@ type Assignment struct {
 	ConfigMaps    [][]byte               `protobuf:"bytes,2,rep,name=config_maps,json=configMaps,proto3" json:"config_maps,omitempty"` // core/v1 ConfigMap
 	Secrets       [][]byte               `protobuf:"bytes,3,rep,name=secrets,proto3" json:"secrets,omitempty"`                         // core/v1 Secret, image pull secrets included
 	Slot          SlotDepth              `protobuf:"varint,4,opt,name=slot,proto3,enum=swell.node.v1.SlotDepth" json:"slot,omitempty"` // set: a slot, to be made ready so far
+	Boost         *Boost                 `protobuf:"bytes,5,opt,name=boost,proto3" json:"boost,omitempty"`                             // of a pod whose placement decided on one; without: the nodelet asks
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Assignment) Reset() {
 	*x = Assignment{}
-	mi := &file_api_node_v1_node_proto_msgTypes[23]
+	mi := &file_api_node_v1_node_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +1875,7 @@ func (x *Assignment) String() string {
 func (*Assignment) ProtoMessage() {}
 
 func (x *Assignment) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[23]
+	mi := &file_api_node_v1_node_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +1888,7 @@ func (x *Assignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
 func (*Assignment) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{23}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Assignment) GetPod() []byte {
@@ -1769,6 +1919,13 @@ func (x *Assignment) GetSlot() SlotDepth {
 	return SlotDepth_SLOT_DEPTH_UNSPECIFIED
 }
 
+func (x *Assignment) GetBoost() *Boost {
+	if x != nil {
+		return x.Boost
+	}
+	return nil
+}
+
 type Remove struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Uid           string                 `protobuf:"bytes,1,opt,name=uid,proto3" json:"uid,omitempty"`
@@ -1778,7 +1935,7 @@ type Remove struct {
 
 func (x *Remove) Reset() {
 	*x = Remove{}
-	mi := &file_api_node_v1_node_proto_msgTypes[24]
+	mi := &file_api_node_v1_node_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1790,7 +1947,7 @@ func (x *Remove) String() string {
 func (*Remove) ProtoMessage() {}
 
 func (x *Remove) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[24]
+	mi := &file_api_node_v1_node_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1803,7 +1960,7 @@ func (x *Remove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remove.ProtoReflect.Descriptor instead.
 func (*Remove) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{24}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Remove) GetUid() string {
@@ -1823,7 +1980,7 @@ type Segments struct {
 
 func (x *Segments) Reset() {
 	*x = Segments{}
-	mi := &file_api_node_v1_node_proto_msgTypes[25]
+	mi := &file_api_node_v1_node_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +1992,7 @@ func (x *Segments) String() string {
 func (*Segments) ProtoMessage() {}
 
 func (x *Segments) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[25]
+	mi := &file_api_node_v1_node_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +2005,7 @@ func (x *Segments) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segments.ProtoReflect.Descriptor instead.
 func (*Segments) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{25}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Segments) GetSegments() []*Segment {
@@ -1883,7 +2040,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_api_node_v1_node_proto_msgTypes[26]
+	mi := &file_api_node_v1_node_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1895,7 +2052,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[26]
+	mi := &file_api_node_v1_node_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1908,7 +2065,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{26}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Segment) GetPodUid() string {
@@ -2032,7 +2189,7 @@ type SegmentsAck struct {
 
 func (x *SegmentsAck) Reset() {
 	*x = SegmentsAck{}
-	mi := &file_api_node_v1_node_proto_msgTypes[27]
+	mi := &file_api_node_v1_node_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2201,7 @@ func (x *SegmentsAck) String() string {
 func (*SegmentsAck) ProtoMessage() {}
 
 func (x *SegmentsAck) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[27]
+	mi := &file_api_node_v1_node_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2214,7 @@ func (x *SegmentsAck) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentsAck.ProtoReflect.Descriptor instead.
 func (*SegmentsAck) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{27}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *SegmentsAck) GetIds() []*SegmentID {
@@ -2078,7 +2235,7 @@ type SegmentID struct {
 
 func (x *SegmentID) Reset() {
 	*x = SegmentID{}
-	mi := &file_api_node_v1_node_proto_msgTypes[28]
+	mi := &file_api_node_v1_node_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2090,7 +2247,7 @@ func (x *SegmentID) String() string {
 func (*SegmentID) ProtoMessage() {}
 
 func (x *SegmentID) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[28]
+	mi := &file_api_node_v1_node_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2103,7 +2260,7 @@ func (x *SegmentID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SegmentID.ProtoReflect.Descriptor instead.
 func (*SegmentID) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{28}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *SegmentID) GetPodUid() string {
@@ -2145,7 +2302,7 @@ type Open struct {
 
 func (x *Open) Reset() {
 	*x = Open{}
-	mi := &file_api_node_v1_node_proto_msgTypes[29]
+	mi := &file_api_node_v1_node_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2157,7 +2314,7 @@ func (x *Open) String() string {
 func (*Open) ProtoMessage() {}
 
 func (x *Open) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[29]
+	mi := &file_api_node_v1_node_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2170,7 +2327,7 @@ func (x *Open) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Open.ProtoReflect.Descriptor instead.
 func (*Open) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{29}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Open) GetId() string {
@@ -2282,7 +2439,7 @@ type LogRequest struct {
 
 func (x *LogRequest) Reset() {
 	*x = LogRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[30]
+	mi := &file_api_node_v1_node_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2294,7 +2451,7 @@ func (x *LogRequest) String() string {
 func (*LogRequest) ProtoMessage() {}
 
 func (x *LogRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[30]
+	mi := &file_api_node_v1_node_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2307,7 +2464,7 @@ func (x *LogRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogRequest.ProtoReflect.Descriptor instead.
 func (*LogRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{30}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *LogRequest) GetPodUid() string {
@@ -2381,7 +2538,7 @@ type ExecRequest struct {
 
 func (x *ExecRequest) Reset() {
 	*x = ExecRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[31]
+	mi := &file_api_node_v1_node_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2393,7 +2550,7 @@ func (x *ExecRequest) String() string {
 func (*ExecRequest) ProtoMessage() {}
 
 func (x *ExecRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[31]
+	mi := &file_api_node_v1_node_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2406,7 +2563,7 @@ func (x *ExecRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExecRequest.ProtoReflect.Descriptor instead.
 func (*ExecRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{31}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ExecRequest) GetPodUid() string {
@@ -2468,7 +2625,7 @@ type PortForwardRequest struct {
 
 func (x *PortForwardRequest) Reset() {
 	*x = PortForwardRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[32]
+	mi := &file_api_node_v1_node_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2480,7 +2637,7 @@ func (x *PortForwardRequest) String() string {
 func (*PortForwardRequest) ProtoMessage() {}
 
 func (x *PortForwardRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[32]
+	mi := &file_api_node_v1_node_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2493,7 +2650,7 @@ func (x *PortForwardRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PortForwardRequest.ProtoReflect.Descriptor instead.
 func (*PortForwardRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{32}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *PortForwardRequest) GetPodUid() string {
@@ -2518,7 +2675,7 @@ type ImageImportRequest struct {
 
 func (x *ImageImportRequest) Reset() {
 	*x = ImageImportRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[33]
+	mi := &file_api_node_v1_node_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2530,7 +2687,7 @@ func (x *ImageImportRequest) String() string {
 func (*ImageImportRequest) ProtoMessage() {}
 
 func (x *ImageImportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[33]
+	mi := &file_api_node_v1_node_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2543,7 +2700,7 @@ func (x *ImageImportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageImportRequest.ProtoReflect.Descriptor instead.
 func (*ImageImportRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{33}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{35}
 }
 
 type ImageListRequest struct {
@@ -2554,7 +2711,7 @@ type ImageListRequest struct {
 
 func (x *ImageListRequest) Reset() {
 	*x = ImageListRequest{}
-	mi := &file_api_node_v1_node_proto_msgTypes[34]
+	mi := &file_api_node_v1_node_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2566,7 +2723,7 @@ func (x *ImageListRequest) String() string {
 func (*ImageListRequest) ProtoMessage() {}
 
 func (x *ImageListRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[34]
+	mi := &file_api_node_v1_node_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2579,7 +2736,7 @@ func (x *ImageListRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ImageListRequest.ProtoReflect.Descriptor instead.
 func (*ImageListRequest) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{34}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{36}
 }
 
 // Frame is a piece of a Stream, in either direction.
@@ -2598,7 +2755,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_api_node_v1_node_proto_msgTypes[35]
+	mi := &file_api_node_v1_node_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2610,7 +2767,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[35]
+	mi := &file_api_node_v1_node_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2623,7 +2780,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{35}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Frame) GetFrame() isFrame_Frame {
@@ -2706,7 +2863,7 @@ type Begin struct {
 
 func (x *Begin) Reset() {
 	*x = Begin{}
-	mi := &file_api_node_v1_node_proto_msgTypes[36]
+	mi := &file_api_node_v1_node_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2718,7 +2875,7 @@ func (x *Begin) String() string {
 func (*Begin) ProtoMessage() {}
 
 func (x *Begin) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[36]
+	mi := &file_api_node_v1_node_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2731,7 +2888,7 @@ func (x *Begin) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Begin.ProtoReflect.Descriptor instead.
 func (*Begin) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{36}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Begin) GetId() string {
@@ -2753,7 +2910,7 @@ type Data struct {
 
 func (x *Data) Reset() {
 	*x = Data{}
-	mi := &file_api_node_v1_node_proto_msgTypes[37]
+	mi := &file_api_node_v1_node_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2765,7 +2922,7 @@ func (x *Data) String() string {
 func (*Data) ProtoMessage() {}
 
 func (x *Data) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[37]
+	mi := &file_api_node_v1_node_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2778,7 +2935,7 @@ func (x *Data) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Data.ProtoReflect.Descriptor instead.
 func (*Data) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{37}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Data) GetChannel() int32 {
@@ -2812,7 +2969,7 @@ type TerminalSize struct {
 
 func (x *TerminalSize) Reset() {
 	*x = TerminalSize{}
-	mi := &file_api_node_v1_node_proto_msgTypes[38]
+	mi := &file_api_node_v1_node_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2824,7 +2981,7 @@ func (x *TerminalSize) String() string {
 func (*TerminalSize) ProtoMessage() {}
 
 func (x *TerminalSize) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[38]
+	mi := &file_api_node_v1_node_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2837,7 +2994,7 @@ func (x *TerminalSize) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalSize.ProtoReflect.Descriptor instead.
 func (*TerminalSize) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{38}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *TerminalSize) GetWidth() uint32 {
@@ -2865,7 +3022,7 @@ type Result struct {
 
 func (x *Result) Reset() {
 	*x = Result{}
-	mi := &file_api_node_v1_node_proto_msgTypes[39]
+	mi := &file_api_node_v1_node_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2877,7 +3034,7 @@ func (x *Result) String() string {
 func (*Result) ProtoMessage() {}
 
 func (x *Result) ProtoReflect() protoreflect.Message {
-	mi := &file_api_node_v1_node_proto_msgTypes[39]
+	mi := &file_api_node_v1_node_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2890,7 +3047,7 @@ func (x *Result) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Result.ProtoReflect.Descriptor instead.
 func (*Result) Descriptor() ([]byte, []int) {
-	return file_api_node_v1_node_proto_rawDescGZIP(), []int{39}
+	return file_api_node_v1_node_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *Result) GetReason() string {
@@ -2936,7 +3093,7 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x05slots\x18\x05 \x01(\v2\x1a.swell.node.v1.SlotReportsH\x00R\x05slots\x12/\n" +
 	"\x04pool\x18\x06 \x01(\v2\x19.swell.node.v1.PoolReportH\x00R\x04pool\x127\n" +
 	"\ahistory\x18\a \x01(\v2\x1b.swell.node.v1.UsageHistoryH\x00R\ahistoryB\t\n" +
-	"\amessage\"\xed\x02\n" +
+	"\amessage\"\x9b\x03\n" +
 	"\x06ToNode\x12)\n" +
 	"\x04sync\x18\x01 \x01(\v2\x13.swell.node.v1.SyncH\x00R\x04sync\x123\n" +
 	"\x06assign\x18\x02 \x01(\v2\x19.swell.node.v1.AssignmentH\x00R\x06assign\x12/\n" +
@@ -2945,8 +3102,17 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x04open\x18\x05 \x01(\v2\x13.swell.node.v1.OpenH\x00R\x04open\x12)\n" +
 	"\x04pool\x18\x06 \x01(\v2\x13.swell.node.v1.PoolH\x00R\x04pool\x12A\n" +
 	"\vhistory_ack\x18\a \x01(\v2\x1e.swell.node.v1.UsageHistoryAckH\x00R\n" +
-	"historyAckB\t\n" +
-	"\amessage\"F\n" +
+	"historyAck\x12,\n" +
+	"\x05boost\x18\b \x01(\v2\x14.swell.node.v1.BoostH\x00R\x05boostB\t\n" +
+	"\amessage\"k\n" +
+	"\vBoostReport\x12\x10\n" +
+	"\x03ask\x18\x01 \x01(\x03R\x03ask\x12$\n" +
+	"\x0ewant_cpu_milli\x18\x02 \x01(\x03R\fwantCpuMilli\x12$\n" +
+	"\x0eheld_cpu_milli\x18\x03 \x01(\x03R\fheldCpuMilli\"H\n" +
+	"\x05Boost\x12\x10\n" +
+	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x10\n" +
+	"\x03ask\x18\x02 \x01(\x03R\x03ask\x12\x1b\n" +
+	"\tcpu_milli\x18\x03 \x01(\x03R\bcpuMilli\"F\n" +
 	"\x04Pool\x12\x1b\n" +
 	"\tcpu_milli\x18\x01 \x01(\x03R\bcpuMilli\x12!\n" +
 	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\"^\n" +
@@ -2962,14 +3128,15 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x04pool\x18\x05 \x01(\v2\x19.swell.node.v1.PoolReportR\x04pool\":\n" +
 	"\n" +
 	"PodReports\x12,\n" +
-	"\x04pods\x18\x01 \x03(\v2\x18.swell.node.v1.PodReportR\x04pods\"\xb1\x01\n" +
+	"\x04pods\x18\x01 \x03(\v2\x18.swell.node.v1.PodReportR\x04pods\"\xe3\x01\n" +
 	"\tPodReport\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x16\n" +
 	"\x06status\x18\x04 \x01(\fR\x06status\x12\x1a\n" +
 	"\bfinished\x18\x05 \x01(\bR\bfinished\x12,\n" +
-	"\x06events\x18\x06 \x03(\v2\x14.swell.node.v1.EventR\x06events\"\x92\x01\n" +
+	"\x06events\x18\x06 \x03(\v2\x14.swell.node.v1.EventR\x06events\x120\n" +
+	"\x05boost\x18\a \x01(\v2\x1a.swell.node.v1.BoostReportR\x05boost\"\x92\x01\n" +
 	"\x05Event\x12\x12\n" +
 	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
@@ -3036,14 +3203,15 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"SlotReport\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12.\n" +
 	"\x05depth\x18\x02 \x01(\x0e2\x18.swell.node.v1.SlotDepthR\x05depth\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\x87\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xb3\x01\n" +
 	"\n" +
 	"Assignment\x12\x10\n" +
 	"\x03pod\x18\x01 \x01(\fR\x03pod\x12\x1f\n" +
 	"\vconfig_maps\x18\x02 \x03(\fR\n" +
 	"configMaps\x12\x18\n" +
 	"\asecrets\x18\x03 \x03(\fR\asecrets\x12,\n" +
-	"\x04slot\x18\x04 \x01(\x0e2\x18.swell.node.v1.SlotDepthR\x04slot\"\x1a\n" +
+	"\x04slot\x18\x04 \x01(\x0e2\x18.swell.node.v1.SlotDepthR\x04slot\x12*\n" +
+	"\x05boost\x18\x05 \x01(\v2\x14.swell.node.v1.BoostR\x05boost\"\x1a\n" +
 	"\x06Remove\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\">\n" +
 	"\bSegments\x122\n" +
@@ -3158,7 +3326,7 @@ func file_api_node_v1_node_proto_rawDescGZIP() []byte {
 }
 
 var file_api_node_v1_node_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_api_node_v1_node_proto_msgTypes = make([]protoimpl.MessageInfo, 43)
 var file_api_node_v1_node_proto_goTypes = []any{
 	(SlotDepth)(0),             // 0: swell.node.v1.SlotDepth
 	(*JoinRequest)(nil),        // 1: swell.node.v1.JoinRequest
@@ -3166,100 +3334,105 @@ var file_api_node_v1_node_proto_goTypes = []any{
 	(*JoinResponse)(nil),       // 3: swell.node.v1.JoinResponse
 	(*FromNode)(nil),           // 4: swell.node.v1.FromNode
 	(*ToNode)(nil),             // 5: swell.node.v1.ToNode
-	(*Pool)(nil),               // 6: swell.node.v1.Pool
-	(*PoolReport)(nil),         // 7: swell.node.v1.PoolReport
-	(*Hello)(nil),              // 8: swell.node.v1.Hello
-	(*PodReports)(nil),         // 9: swell.node.v1.PodReports
-	(*PodReport)(nil),          // 10: swell.node.v1.PodReport
-	(*Event)(nil),              // 11: swell.node.v1.Event
-	(*Heartbeat)(nil),          // 12: swell.node.v1.Heartbeat
-	(*NodeCondition)(nil),      // 13: swell.node.v1.NodeCondition
-	(*PodUsage)(nil),           // 14: swell.node.v1.PodUsage
-	(*ContainerUsage)(nil),     // 15: swell.node.v1.ContainerUsage
-	(*UsageHistory)(nil),       // 16: swell.node.v1.UsageHistory
-	(*PodHistory)(nil),         // 17: swell.node.v1.PodHistory
-	(*ContainerHistory)(nil),   // 18: swell.node.v1.ContainerHistory
-	(*MemoryPeak)(nil),         // 19: swell.node.v1.MemoryPeak
-	(*UsageHistoryAck)(nil),    // 20: swell.node.v1.UsageHistoryAck
-	(*Sync)(nil),               // 21: swell.node.v1.Sync
-	(*SlotReports)(nil),        // 22: swell.node.v1.SlotReports
-	(*SlotReport)(nil),         // 23: swell.node.v1.SlotReport
-	(*Assignment)(nil),         // 24: swell.node.v1.Assignment
-	(*Remove)(nil),             // 25: swell.node.v1.Remove
-	(*Segments)(nil),           // 26: swell.node.v1.Segments
-	(*Segment)(nil),            // 27: swell.node.v1.Segment
-	(*SegmentsAck)(nil),        // 28: swell.node.v1.SegmentsAck
-	(*SegmentID)(nil),          // 29: swell.node.v1.SegmentID
-	(*Open)(nil),               // 30: swell.node.v1.Open
-	(*LogRequest)(nil),         // 31: swell.node.v1.LogRequest
-	(*ExecRequest)(nil),        // 32: swell.node.v1.ExecRequest
-	(*PortForwardRequest)(nil), // 33: swell.node.v1.PortForwardRequest
-	(*ImageImportRequest)(nil), // 34: swell.node.v1.ImageImportRequest
-	(*ImageListRequest)(nil),   // 35: swell.node.v1.ImageListRequest
-	(*Frame)(nil),              // 36: swell.node.v1.Frame
-	(*Begin)(nil),              // 37: swell.node.v1.Begin
-	(*Data)(nil),               // 38: swell.node.v1.Data
-	(*TerminalSize)(nil),       // 39: swell.node.v1.TerminalSize
-	(*Result)(nil),             // 40: swell.node.v1.Result
-	nil,                        // 41: swell.node.v1.Segment.LabelsEntry
+	(*BoostReport)(nil),        // 6: swell.node.v1.BoostReport
+	(*Boost)(nil),              // 7: swell.node.v1.Boost
+	(*Pool)(nil),               // 8: swell.node.v1.Pool
+	(*PoolReport)(nil),         // 9: swell.node.v1.PoolReport
+	(*Hello)(nil),              // 10: swell.node.v1.Hello
+	(*PodReports)(nil),         // 11: swell.node.v1.PodReports
+	(*PodReport)(nil),          // 12: swell.node.v1.PodReport
+	(*Event)(nil),              // 13: swell.node.v1.Event
+	(*Heartbeat)(nil),          // 14: swell.node.v1.Heartbeat
+	(*NodeCondition)(nil),      // 15: swell.node.v1.NodeCondition
+	(*PodUsage)(nil),           // 16: swell.node.v1.PodUsage
+	(*ContainerUsage)(nil),     // 17: swell.node.v1.ContainerUsage
+	(*UsageHistory)(nil),       // 18: swell.node.v1.UsageHistory
+	(*PodHistory)(nil),         // 19: swell.node.v1.PodHistory
+	(*ContainerHistory)(nil),   // 20: swell.node.v1.ContainerHistory
+	(*MemoryPeak)(nil),         // 21: swell.node.v1.MemoryPeak
+	(*UsageHistoryAck)(nil),    // 22: swell.node.v1.UsageHistoryAck
+	(*Sync)(nil),               // 23: swell.node.v1.Sync
+	(*SlotReports)(nil),        // 24: swell.node.v1.SlotReports
+	(*SlotReport)(nil),         // 25: swell.node.v1.SlotReport
+	(*Assignment)(nil),         // 26: swell.node.v1.Assignment
+	(*Remove)(nil),             // 27: swell.node.v1.Remove
+	(*Segments)(nil),           // 28: swell.node.v1.Segments
+	(*Segment)(nil),            // 29: swell.node.v1.Segment
+	(*SegmentsAck)(nil),        // 30: swell.node.v1.SegmentsAck
+	(*SegmentID)(nil),          // 31: swell.node.v1.SegmentID
+	(*Open)(nil),               // 32: swell.node.v1.Open
+	(*LogRequest)(nil),         // 33: swell.node.v1.LogRequest
+	(*ExecRequest)(nil),        // 34: swell.node.v1.ExecRequest
+	(*PortForwardRequest)(nil), // 35: swell.node.v1.PortForwardRequest
+	(*ImageImportRequest)(nil), // 36: swell.node.v1.ImageImportRequest
+	(*ImageListRequest)(nil),   // 37: swell.node.v1.ImageListRequest
+	(*Frame)(nil),              // 38: swell.node.v1.Frame
+	(*Begin)(nil),              // 39: swell.node.v1.Begin
+	(*Data)(nil),               // 40: swell.node.v1.Data
+	(*TerminalSize)(nil),       // 41: swell.node.v1.TerminalSize
+	(*Result)(nil),             // 42: swell.node.v1.Result
+	nil,                        // 43: swell.node.v1.Segment.LabelsEntry
 }
 var file_api_node_v1_node_proto_depIdxs = []int32{
-	8,  // 0: swell.node.v1.FromNode.hello:type_name -> swell.node.v1.Hello
-	9,  // 1: swell.node.v1.FromNode.reports:type_name -> swell.node.v1.PodReports
-	26, // 2: swell.node.v1.FromNode.segments:type_name -> swell.node.v1.Segments
-	12, // 3: swell.node.v1.FromNode.heartbeat:type_name -> swell.node.v1.Heartbeat
-	22, // 4: swell.node.v1.FromNode.slots:type_name -> swell.node.v1.SlotReports
-	7,  // 5: swell.node.v1.FromNode.pool:type_name -> swell.node.v1.PoolReport
-	16, // 6: swell.node.v1.FromNode.history:type_name -> swell.node.v1.UsageHistory
-	21, // 7: swell.node.v1.ToNode.sync:type_name -> swell.node.v1.Sync
-	24, // 8: swell.node.v1.ToNode.assign:type_name -> swell.node.v1.Assignment
-	25, // 9: swell.node.v1.ToNode.remove:type_name -> swell.node.v1.Remove
-	28, // 10: swell.node.v1.ToNode.ack:type_name -> swell.node.v1.SegmentsAck
-	30, // 11: swell.node.v1.ToNode.open:type_name -> swell.node.v1.Open
-	6,  // 12: swell.node.v1.ToNode.pool:type_name -> swell.node.v1.Pool
-	20, // 13: swell.node.v1.ToNode.history_ack:type_name -> swell.node.v1.UsageHistoryAck
-	6,  // 14: swell.node.v1.PoolReport.want:type_name -> swell.node.v1.Pool
-	6,  // 15: swell.node.v1.PoolReport.held:type_name -> swell.node.v1.Pool
-	10, // 16: swell.node.v1.Hello.pods:type_name -> swell.node.v1.PodReport
-	23, // 17: swell.node.v1.Hello.slots:type_name -> swell.node.v1.SlotReport
-	7,  // 18: swell.node.v1.Hello.pool:type_name -> swell.node.v1.PoolReport
-	10, // 19: swell.node.v1.PodReports.pods:type_name -> swell.node.v1.PodReport
-	11, // 20: swell.node.v1.PodReport.events:type_name -> swell.node.v1.Event
-	14, // 21: swell.node.v1.Heartbeat.usage:type_name -> swell.node.v1.PodUsage
-	13, // 22: swell.node.v1.Heartbeat.conditions:type_name -> swell.node.v1.NodeCondition
-	15, // 23: swell.node.v1.PodUsage.containers:type_name -> swell.node.v1.ContainerUsage
-	17, // 24: swell.node.v1.UsageHistory.pods:type_name -> swell.node.v1.PodHistory
-	18, // 25: swell.node.v1.PodHistory.containers:type_name -> swell.node.v1.ContainerHistory
-	19, // 26: swell.node.v1.ContainerHistory.peaks:type_name -> swell.node.v1.MemoryPeak
-	24, // 27: swell.node.v1.Sync.pods:type_name -> swell.node.v1.Assignment
-	23, // 28: swell.node.v1.SlotReports.slots:type_name -> swell.node.v1.SlotReport
-	0,  // 29: swell.node.v1.SlotReport.depth:type_name -> swell.node.v1.SlotDepth
-	0,  // 30: swell.node.v1.Assignment.slot:type_name -> swell.node.v1.SlotDepth
-	27, // 31: swell.node.v1.Segments.segments:type_name -> swell.node.v1.Segment
-	41, // 32: swell.node.v1.Segment.labels:type_name -> swell.node.v1.Segment.LabelsEntry
-	29, // 33: swell.node.v1.SegmentsAck.ids:type_name -> swell.node.v1.SegmentID
-	31, // 34: swell.node.v1.Open.log:type_name -> swell.node.v1.LogRequest
-	32, // 35: swell.node.v1.Open.exec:type_name -> swell.node.v1.ExecRequest
-	33, // 36: swell.node.v1.Open.port_forward:type_name -> swell.node.v1.PortForwardRequest
-	34, // 37: swell.node.v1.Open.image_import:type_name -> swell.node.v1.ImageImportRequest
-	35, // 38: swell.node.v1.Open.image_list:type_name -> swell.node.v1.ImageListRequest
-	37, // 39: swell.node.v1.Frame.begin:type_name -> swell.node.v1.Begin
-	38, // 40: swell.node.v1.Frame.data:type_name -> swell.node.v1.Data
-	39, // 41: swell.node.v1.Frame.resize:type_name -> swell.node.v1.TerminalSize
-	40, // 42: swell.node.v1.Frame.result:type_name -> swell.node.v1.Result
-	1,  // 43: swell.node.v1.Fleet.Join:input_type -> swell.node.v1.JoinRequest
-	2,  // 44: swell.node.v1.Fleet.Renew:input_type -> swell.node.v1.RenewRequest
-	4,  // 45: swell.node.v1.Fleet.Session:input_type -> swell.node.v1.FromNode
-	36, // 46: swell.node.v1.Fleet.Stream:input_type -> swell.node.v1.Frame
-	3,  // 47: swell.node.v1.Fleet.Join:output_type -> swell.node.v1.JoinResponse
-	3,  // 48: swell.node.v1.Fleet.Renew:output_type -> swell.node.v1.JoinResponse
-	5,  // 49: swell.node.v1.Fleet.Session:output_type -> swell.node.v1.ToNode
-	36, // 50: swell.node.v1.Fleet.Stream:output_type -> swell.node.v1.Frame
-	47, // [47:51] is the sub-list for method output_type
-	43, // [43:47] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	10, // 0: swell.node.v1.FromNode.hello:type_name -> swell.node.v1.Hello
+	11, // 1: swell.node.v1.FromNode.reports:type_name -> swell.node.v1.PodReports
+	28, // 2: swell.node.v1.FromNode.segments:type_name -> swell.node.v1.Segments
+	14, // 3: swell.node.v1.FromNode.heartbeat:type_name -> swell.node.v1.Heartbeat
+	24, // 4: swell.node.v1.FromNode.slots:type_name -> swell.node.v1.SlotReports
+	9,  // 5: swell.node.v1.FromNode.pool:type_name -> swell.node.v1.PoolReport
+	18, // 6: swell.node.v1.FromNode.history:type_name -> swell.node.v1.UsageHistory
+	23, // 7: swell.node.v1.ToNode.sync:type_name -> swell.node.v1.Sync
+	26, // 8: swell.node.v1.ToNode.assign:type_name -> swell.node.v1.Assignment
+	27, // 9: swell.node.v1.ToNode.remove:type_name -> swell.node.v1.Remove
+	30, // 10: swell.node.v1.ToNode.ack:type_name -> swell.node.v1.SegmentsAck
+	32, // 11: swell.node.v1.ToNode.open:type_name -> swell.node.v1.Open
+	8,  // 12: swell.node.v1.ToNode.pool:type_name -> swell.node.v1.Pool
+	22, // 13: swell.node.v1.ToNode.history_ack:type_name -> swell.node.v1.UsageHistoryAck
+	7,  // 14: swell.node.v1.ToNode.boost:type_name -> swell.node.v1.Boost
+	8,  // 15: swell.node.v1.PoolReport.want:type_name -> swell.node.v1.Pool
+	8,  // 16: swell.node.v1.PoolReport.held:type_name -> swell.node.v1.Pool
+	12, // 17: swell.node.v1.Hello.pods:type_name -> swell.node.v1.PodReport
+	25, // 18: swell.node.v1.Hello.slots:type_name -> swell.node.v1.SlotReport
+	9,  // 19: swell.node.v1.Hello.pool:type_name -> swell.node.v1.PoolReport
+	12, // 20: swell.node.v1.PodReports.pods:type_name -> swell.node.v1.PodReport
+	13, // 21: swell.node.v1.PodReport.events:type_name -> swell.node.v1.Event
+	6,  // 22: swell.node.v1.PodReport.boost:type_name -> swell.node.v1.BoostReport
+	16, // 23: swell.node.v1.Heartbeat.usage:type_name -> swell.node.v1.PodUsage
+	15, // 24: swell.node.v1.Heartbeat.conditions:type_name -> swell.node.v1.NodeCondition
+	17, // 25: swell.node.v1.PodUsage.containers:type_name -> swell.node.v1.ContainerUsage
+	19, // 26: swell.node.v1.UsageHistory.pods:type_name -> swell.node.v1.PodHistory
+	20, // 27: swell.node.v1.PodHistory.containers:type_name -> swell.node.v1.ContainerHistory
+	21, // 28: swell.node.v1.ContainerHistory.peaks:type_name -> swell.node.v1.MemoryPeak
+	26, // 29: swell.node.v1.Sync.pods:type_name -> swell.node.v1.Assignment
+	25, // 30: swell.node.v1.SlotReports.slots:type_name -> swell.node.v1.SlotReport
+	0,  // 31: swell.node.v1.SlotReport.depth:type_name -> swell.node.v1.SlotDepth
+	0,  // 32: swell.node.v1.Assignment.slot:type_name -> swell.node.v1.SlotDepth
+	7,  // 33: swell.node.v1.Assignment.boost:type_name -> swell.node.v1.Boost
+	29, // 34: swell.node.v1.Segments.segments:type_name -> swell.node.v1.Segment
+	43, // 35: swell.node.v1.Segment.labels:type_name -> swell.node.v1.Segment.LabelsEntry
+	31, // 36: swell.node.v1.SegmentsAck.ids:type_name -> swell.node.v1.SegmentID
+	33, // 37: swell.node.v1.Open.log:type_name -> swell.node.v1.LogRequest
+	34, // 38: swell.node.v1.Open.exec:type_name -> swell.node.v1.ExecRequest
+	35, // 39: swell.node.v1.Open.port_forward:type_name -> swell.node.v1.PortForwardRequest
+	36, // 40: swell.node.v1.Open.image_import:type_name -> swell.node.v1.ImageImportRequest
+	37, // 41: swell.node.v1.Open.image_list:type_name -> swell.node.v1.ImageListRequest
+	39, // 42: swell.node.v1.Frame.begin:type_name -> swell.node.v1.Begin
+	40, // 43: swell.node.v1.Frame.data:type_name -> swell.node.v1.Data
+	41, // 44: swell.node.v1.Frame.resize:type_name -> swell.node.v1.TerminalSize
+	42, // 45: swell.node.v1.Frame.result:type_name -> swell.node.v1.Result
+	1,  // 46: swell.node.v1.Fleet.Join:input_type -> swell.node.v1.JoinRequest
+	2,  // 47: swell.node.v1.Fleet.Renew:input_type -> swell.node.v1.RenewRequest
+	4,  // 48: swell.node.v1.Fleet.Session:input_type -> swell.node.v1.FromNode
+	38, // 49: swell.node.v1.Fleet.Stream:input_type -> swell.node.v1.Frame
+	3,  // 50: swell.node.v1.Fleet.Join:output_type -> swell.node.v1.JoinResponse
+	3,  // 51: swell.node.v1.Fleet.Renew:output_type -> swell.node.v1.JoinResponse
+	5,  // 52: swell.node.v1.Fleet.Session:output_type -> swell.node.v1.ToNode
+	38, // 53: swell.node.v1.Fleet.Stream:output_type -> swell.node.v1.Frame
+	50, // [50:54] is the sub-list for method output_type
+	46, // [46:50] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_api_node_v1_node_proto_init() }
@@ -3284,15 +3457,16 @@ func file_api_node_v1_node_proto_init() {
 		(*ToNode_Open)(nil),
 		(*ToNode_Pool)(nil),
 		(*ToNode_HistoryAck)(nil),
+		(*ToNode_Boost)(nil),
 	}
-	file_api_node_v1_node_proto_msgTypes[29].OneofWrappers = []any{
+	file_api_node_v1_node_proto_msgTypes[31].OneofWrappers = []any{
 		(*Open_Log)(nil),
 		(*Open_Exec)(nil),
 		(*Open_PortForward)(nil),
 		(*Open_ImageImport)(nil),
 		(*Open_ImageList)(nil),
 	}
-	file_api_node_v1_node_proto_msgTypes[35].OneofWrappers = []any{
+	file_api_node_v1_node_proto_msgTypes[37].OneofWrappers = []any{
 		(*Frame_Begin)(nil),
 		(*Frame_Data)(nil),
 		(*Frame_Resize)(nil),
@@ -3304,7 +3478,7 @@ func file_api_node_v1_node_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_node_v1_node_proto_rawDesc), len(file_api_node_v1_node_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   41,
+			NumMessages:   43,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
