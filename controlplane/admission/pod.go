@@ -24,7 +24,7 @@ func ValidatePod(pod *corev1.Pod) field.ErrorList {
 	return append(errs, validateSpec(&pod.Spec)...)
 }
 
-// ValidateMeta is ValidatePod without the spec, which no rule joins to the metadata.
+// ValidateMeta is ValidatePod without what concerns the spec alone.
 func ValidateMeta(pod *corev1.Pod) field.ErrorList {
 	at := field.NewPath("metadata")
 	errs := apivalidation.ValidateObjectMeta(&pod.ObjectMeta, true, apivalidation.NameIsDNSSubdomain, at)
@@ -45,7 +45,7 @@ func ValidateMeta(pod *corev1.Pod) field.ErrorList {
 	if _, ok := pod.Annotations[v1alpha1.AnnotationAllocated]; ok && pod.ResourceVersion == "" {
 		errs = append(errs, field.Forbidden(annotations.Key(v1alpha1.AnnotationAllocated), "only the control plane sets it"))
 	}
-	return errs
+	return append(errs, validateBoostOf(pod, annotations)...)
 }
 
 func validateSpec(spec *corev1.PodSpec) field.ErrorList {

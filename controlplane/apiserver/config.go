@@ -56,6 +56,9 @@ type Admission struct {
 	// Of slot policies. Nil: these are not served.
 	DefaultSlotPolicy  func(*v1alpha1.SlotPolicy)
 	ValidateSlotPolicy func(*v1alpha1.SlotPolicy) field.ErrorList
+
+	// ValidateStartupBoost is of policies of that kind. Nil: these are not served.
+	ValidateStartupBoost func(*v1alpha1.StartupBoost) field.ErrorList
 }
 
 // Streams serve what is not one answer. They get an existing pod and write the whole response.

@@ -166,7 +166,8 @@ var (
 	preempts   = func() *corev1.PreemptionPolicy { p := corev1.PreemptLowerPriority; return &p }()
 )
 
-// admitPod gives a new pod the priority of its class, as Kubernetes' admission plugin does.
+// admitPod gives a new pod the priority of its class, as Kubernetes' admission plugin does, and the boost that a
+// policy has for it.
 func (s *Server) admitPod(o controlplane.Object) error {
 	pod := o.(*corev1.Pod)
 	spec := &pod.Spec
@@ -193,7 +194,7 @@ func (s *Server) admitPod(o controlplane.Object) error {
 		return forbidden("the string value of PreemptionPolicy (%s) must not be provided in pod spec; priority admission controller computed %s from the given PriorityClass name", *p, *policy)
 	}
 	spec.Priority, spec.PreemptionPolicy = priority, policy
-	return nil
+	return s.boostPod(pod)
 }
 
 var priorityClassTable = table{

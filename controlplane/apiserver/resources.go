@@ -134,6 +134,9 @@ func (s *Server) newRegistry() *registry {
 	if s.cfg.Admission.ValidateSlotPolicy != nil {
 		g.add(s.slotPolicies())
 	}
+	if s.cfg.Admission.ValidateStartupBoost != nil {
+		g.add(s.startupBoosts())
+	}
 	if s.cfg.IssueJoinToken != nil {
 		g.add(s.joinTokens())
 	}

@@ -230,6 +230,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 			Default: admission.DefaultPod, ValidateMeta: admission.ValidateMeta, Validate: policy.ValidatePod,
 			ValidateUpdate: admission.ValidatePodUpdate, ValidateResize: admission.ValidateResize,
 			DefaultSlotPolicy: admission.DefaultSlotPolicy, ValidateSlotPolicy: policy.ValidateSlotPolicy,
+			ValidateStartupBoost: admission.ValidateStartupBoost,
 		},
 		Streams:        apiserver.Streams{Log: streams.Log, Exec: streams.Exec, PortForward: streams.PortForward},
 		Bills:          c.bills,

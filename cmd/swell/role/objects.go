@@ -39,6 +39,8 @@ func newObject(resource string) controlplane.Object {
 		return &corev1.Event{}
 	case "slotpolicies":
 		return &v1alpha1.SlotPolicy{}
+	case "startupboosts":
+		return &v1alpha1.StartupBoost{}
 	case "priorityclasses":
 		return &schedulingv1.PriorityClass{}
 	}
