@@ -12,6 +12,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -27,7 +28,12 @@ const removeWithin = 10 * time.Second
 const podPrefix = "pod"
 
 // Tree implements nodelet.Cgroups.
-type Tree struct{ parent *cgroups.Group }
+type Tree struct {
+	parent *cgroups.Group
+
+	mu    sync.Mutex // guards sizes
+	sizes map[string]*sizes
+}
 
 var _ nodelet.Cgroups = (*Tree)(nil)
 
@@ -36,7 +42,7 @@ func New(h *cgroups.Hierarchy, parent string) (*Tree, error) {
 	if strings.Trim(parent, "/") == "" {
 		return nil, errors.New("podcgroup: a parent other than the root is required")
 	}
-	t := &Tree{parent: h.Group(parent)}
+	t := &Tree{parent: h.Group(parent), sizes: map[string]*sizes{}}
 	return t, t.parent.Create()
 }
 
@@ -81,6 +87,10 @@ func (t *Tree) Resize(ctx context.Context, podUID string, containers map[string]
 
 // apply brings the pod and those of its containers that have a cgroup to their limits.
 func (t *Tree) apply(ctx context.Context, podUID string, containers map[string]corev1.ResourceRequirements) error {
+	s := t.sizesOf(podUID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.letGo() // what is written next may be another container's
 	g := t.pod(podUID)
 	names := slices.Sorted(maps.Keys(containers))
 	var err error
@@ -88,13 +98,16 @@ func (t *Tree) apply(ctx context.Context, podUID string, containers map[string]c
 		var changes []cgroups.Change
 		for _, name := range names {
 			if c := g.Child(name); c.Exists() {
-				changes = append(changes, cgroups.Change{Group: c, To: limitsOf(containers[name])})
+				changes = append(changes, cgroups.Change{Group: c, To: withBurst(limitsOf(containers[name]), s.extra)})
 			}
 		}
-		err = cgroups.Resize(ctx, cgroups.Change{Group: g, To: podLimits(containers)}, changes)
+		err = cgroups.Resize(ctx, cgroups.Change{Group: g, To: withBurst(podLimits(containers), s.extra)}, changes)
 		if !errors.Is(err, fs.ErrNotExist) || !g.Exists() {
 			break
 		}
+	}
+	if err == nil {
+		s.containers = containers
 	}
 	var inUse *cgroups.MemoryInUseError
 	if errors.As(err, &inUse) {
@@ -147,8 +160,11 @@ func podLimits(containers map[string]corev1.ResourceRequirements) cgroups.Limits
 	return l
 }
 
-// Read implements nodelet.Cgroups.
+// Read implements nodelet.Cgroups. A burst isn't in what it answers.
 func (t *Tree) Read(podUID string, containers []string) (nodelet.Actual, error) {
+	s := t.sizesOf(podUID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	out := nodelet.Actual{}
 	for _, name := range containers {
 		l, err := t.pod(podUID).Child(name).Read()
@@ -158,7 +174,7 @@ func (t *Tree) Read(podUID string, containers []string) (nodelet.Actual, error) 
 		if err != nil {
 			return nil, err
 		}
-		out[name] = resourcesOf(l)
+		out[name] = resourcesOf(s.withoutBurst(name, l))
 	}
 	return out, nil
 }
@@ -194,7 +210,10 @@ func (t *Tree) Usage(podUID string, containers []string) (map[string]nodelet.Usa
 }
 
 // RemovePod implements nodelet.Cgroups.
-func (t *Tree) RemovePod(podUID string) error { return remove(t.pod(podUID)) }
+func (t *Tree) RemovePod(podUID string) error {
+	t.forget(podUID)
+	return remove(t.pod(podUID))
+}
 
 // RemoveAll removes the parent with all that is in it.
 func (t *Tree) RemoveAll() error { return remove(t.parent) }

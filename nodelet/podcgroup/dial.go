@@ -1,0 +1,170 @@
+package podcgroup
+
+import (
+	"errors"
+	"io/fs"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/cgroups"
+)
+
+// sizes are what the tree knows of a pod: its containers' resources, and how much CPU it has beyond them now. A
+// pod with a burst has it as a whole, and each of its containers that has a CPU limit may take all of it.
+type sizes struct {
+	mu         sync.Mutex // guards what follows, and orders writes of CPU quotas
+	containers map[string]corev1.ResourceRequirements
+	extra      int64 // milli-CPU beyond the sum
+	pod        *held
+	held       []*held // containers
+}
+
+// held is a quota whose file is open, with what it is without a burst.
+type held struct {
+	quota *cgroups.Quota
+	base  int64
+}
+
+func (h *held) set(extra int64) error { return h.quota.Set(h.base + quotaOfExtra(extra)) }
+
+// sizesOf answers what is known of a pod, or begins to know it.
+func (t *Tree) sizesOf(podUID string) *sizes {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := t.sizes[podUID]
+	if s == nil {
+		s = &sizes{}
+		t.sizes[podUID] = s
+	}
+	return s
+}
+
+// forget drops what is known of a pod.
+func (t *Tree) forget(podUID string) {
+	t.mu.Lock()
+	s := t.sizes[podUID]
+	delete(t.sizes, podUID)
+	t.mu.Unlock()
+	if s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.extra = 0
+		s.letGo()
+	}
+}
+
+// letGo closes the files. The caller holds mu.
+func (s *sizes) letGo() {
+	if s.pod != nil {
+		_ = s.pod.quota.Close() // it was only written, each write whole
+	}
+	for _, h := range s.held {
+		_ = h.quota.Close()
+	}
+	s.pod, s.held = nil, nil
+}
+
+// SetBurst gives a running pod so much CPU beyond its size, in thousandths, or takes it back with 0. It is the hot
+// path: with the files open already it takes some microseconds. It never waits: while a resize is under way, or
+// where the pod has no limit that could hold it back, it does nothing and reports false. The resize writes the
+// burst that stands.
+func (t *Tree) SetBurst(podUID string, extra int64) (done bool, err error) {
+	s := t.sizesOf(podUID)
+	if !s.mu.TryLock() {
+		return false, nil
+	}
+	defer s.mu.Unlock()
+	if extra == s.extra {
+		return true, nil
+	}
+	for range 3 { // containers may end or be made anew meanwhile, and their files with them
+		if s.pod == nil {
+			if err := s.open(t, podUID); err != nil {
+				s.letGo()
+				return false, err
+			}
+			if s.pod == nil {
+				return false, nil
+			}
+		}
+		if err = s.write(extra); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
+		s.letGo()
+	}
+	if err != nil {
+		return false, err
+	}
+	if extra == 0 {
+		s.letGo() // a container that ends takes its files along
+	}
+	return true, nil
+}
+
+// open opens the quotas of the pod and of its containers that run. s.pod stays nil where the pod has no limit.
+func (s *sizes) open(t *Tree, podUID string) error {
+	base := podLimits(s.containers).Quota
+	if base == cgroups.Unlimited {
+		return nil
+	}
+	for name, r := range s.containers {
+		q, err := t.pod(podUID).Child(name).OpenQuota()
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it doesn't run
+		}
+		if err != nil {
+			return err
+		}
+		s.held = append(s.held, &held{q, limitsOf(r).Quota})
+	}
+	q, err := t.pod(podUID).OpenQuota()
+	if err != nil {
+		return err
+	}
+	s.pod = &held{q, base}
+	return nil
+}
+
+// write grows the pod before its containers and shrinks it after them, so that no child is ever above it.
+func (s *sizes) write(extra int64) error {
+	grows := extra > s.extra
+	if grows {
+		if err := s.pod.set(extra); err != nil {
+			return err
+		}
+		s.extra = extra // what a container may have, whatever comes now
+	}
+	for _, h := range s.held {
+		if err := h.set(extra); err != nil {
+			return err
+		}
+	}
+	if grows {
+		return nil
+	}
+	if err := s.pod.set(extra); err != nil {
+		return err
+	}
+	s.extra = extra
+	return nil
+}
+
+// quotaOfExtra is what a burst adds to a quota.
+func quotaOfExtra(extra int64) int64 { return extra * cgroups.Period / 1000 }
+
+// withBurst answers limits with a burst on top.
+func withBurst(l cgroups.Limits, extra int64) cgroups.Limits {
+	if l.Quota != cgroups.Unlimited {
+		l.Quota += quotaOfExtra(extra)
+	}
+	return l
+}
+
+// withoutBurst takes a burst out of what the kernel holds for a container. One that started meanwhile has none.
+func (s *sizes) withoutBurst(name string, l cgroups.Limits) cgroups.Limits {
+	if r, ok := s.containers[name]; ok && s.extra > 0 && l.Quota == withBurst(limitsOf(r), s.extra).Quota {
+		l.Quota -= quotaOfExtra(s.extra)
+	}
+	return l
+}
