@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"sync"
+	"syscall"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -66,9 +67,9 @@ func (s *sizes) letGo() {
 }
 
 // SetBurst gives a running pod so much CPU beyond its size, in thousandths, or takes it back with 0. It is the hot
-// path: with the files open already it takes some microseconds. It never waits: while a resize is under way, or
-// where the pod has no limit that could hold it back, it does nothing and reports false. The resize writes the
-// burst that stands.
+// path: with the files open already it takes some microseconds. It never waits: while a resize is under way, where
+// the pod has no limit that could hold it back, or while the kernel still counts a container that was removed, it
+// reports false, and the burst that was there stands.
 func (t *Tree) SetBurst(podUID string, extra int64) (done bool, err error) {
 	s := t.sizesOf(podUID)
 	if !s.mu.TryLock() {
@@ -92,6 +93,9 @@ func (t *Tree) SetBurst(podUID string, extra int64) (done bool, err error) {
 			break
 		}
 		s.letGo()
+	}
+	if extra < s.extra && dying(err) {
+		return false, nil
 	}
 	if err != nil {
 		return false, err
@@ -149,6 +153,10 @@ func (s *sizes) write(extra int64) error {
 	s.extra = extra
 	return nil
 }
+
+// dying reports what version 1 answers to a quota below that of a child which was removed, until it has
+// forgotten it, some milliseconds later.
+func dying(err error) bool { return errors.Is(err, syscall.EINVAL) }
 
 // quotaOfExtra is what a burst adds to a quota.
 func quotaOfExtra(extra int64) int64 { return extra * cgroups.Period / 1000 }

@@ -2,6 +2,7 @@ package podcgroup
 
 import (
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -82,7 +83,18 @@ func TestBurstOfAContainerThatRestarts(t *testing.T) {
 			t.Errorf("%s is said to have %s, its size is %dm", name, limits.Cpu(), want)
 		}
 	}
-	burst(t, tree, uid, 700)
+	tick := time.NewTicker(10 * time.Millisecond) // the kernel counts the removed one for a while
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); ; <-tick.C {
+		done, err := tree.SetBurst(uid, 700)
+		must(t, err)
+		if done {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a burst isn't lowered after a container was made anew")
+		}
+	}
 	wantQuotas(t, tree, uid, "with a new container", 1000, 800, 900)
 	burst(t, tree, uid, 0)
 	wantQuotas(t, tree, uid, "at rest", 300, 100, 200)
