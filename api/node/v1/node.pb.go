@@ -525,7 +525,7 @@ type isToNode_Message interface {
 }
 
 type ToNode_Sync struct {
-	Sync *Sync `protobuf:"bytes,1,opt,name=sync,proto3,oneof"` // first, once: the whole desired state of this node
+	Sync *Sync `protobuf:"bytes,1,opt,name=sync,proto3,oneof"` // first (but for a pool), once: the whole desired state of this node
 }
 
 type ToNode_Assign struct {
@@ -545,7 +545,7 @@ type ToNode_Open struct {
 }
 
 type ToNode_Pool struct {
-	Pool *Pool `protobuf:"bytes,6,opt,name=pool,proto3,oneof"` // precedes an assignment that takes room from it
+	Pool *Pool `protobuf:"bytes,6,opt,name=pool,proto3,oneof"` // precedes an assignment, or a Sync, that takes room from it
 }
 
 type ToNode_HistoryAck struct {
@@ -698,11 +698,13 @@ func (x *Boost) GetCpuMilli() int64 {
 }
 
 // Pool is room that the ledger grants a node beyond its pods' sizes, for bursts. A node that was never
-// granted one has none. What it grants may shrink at any time: pods come first.
+// granted one has none. What it grants may shrink at any time: pods come first. A grant is good for its
+// session; in a new one the node goes no further than what it holds, until it is granted again.
 type Pool struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	CpuMilli      int64                  `protobuf:"varint,1,opt,name=cpu_milli,json=cpuMilli,proto3" json:"cpu_milli,omitempty"`
 	MemoryBytes   int64                  `protobuf:"varint,2,opt,name=memory_bytes,json=memoryBytes,proto3" json:"memory_bytes,omitempty"`
+	Number        int64                  `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"` // of a grant: later ones have larger numbers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -751,12 +753,21 @@ func (x *Pool) GetMemoryBytes() int64 {
 	return 0
 }
 
-// PoolReport is sent when either changes. The ledger counts the larger of what is granted and what is held
-// as taken, so that room which bursts still hold is promised to nobody else.
+func (x *Pool) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// PoolReport is sent when anything of it changes. The ledger counts the larger of what is granted and what is
+// held as taken, so that room which bursts still hold is promised to nobody else. CPU is promised again as soon
+// as it isn't granted any more; memory once the node has heard of the smaller grant and holds no more than it.
 type PoolReport struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Want          *Pool                  `protobuf:"bytes,1,opt,name=want,proto3" json:"want,omitempty"` // what the node's pods could use at most, within their bounds
-	Held          *Pool                  `protobuf:"bytes,2,opt,name=held,proto3" json:"held,omitempty"` // what bursts hold now; after a smaller grant it falls to that
+	Want          *Pool                  `protobuf:"bytes,1,opt,name=want,proto3" json:"want,omitempty"`    // what the node's pods could use at most, within their bounds
+	Held          *Pool                  `protobuf:"bytes,2,opt,name=held,proto3" json:"held,omitempty"`    // what bursts hold now; after a smaller grant it falls to that
+	Heard         int64                  `protobuf:"varint,3,opt,name=heard,proto3" json:"heard,omitempty"` // the number of the last grant: from here on held goes no further than that. 0: none of this session yet
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -803,6 +814,13 @@ func (x *PoolReport) GetHeld() *Pool {
 		return x.Held
 	}
 	return nil
+}
+
+func (x *PoolReport) GetHeard() int64 {
+	if x != nil {
+		return x.Heard
+	}
+	return 0
 }
 
 // Hello describes the host and everything that runs on it.
@@ -3112,14 +3130,16 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x05Boost\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\x12\x10\n" +
 	"\x03ask\x18\x02 \x01(\x03R\x03ask\x12\x1b\n" +
-	"\tcpu_milli\x18\x03 \x01(\x03R\bcpuMilli\"F\n" +
+	"\tcpu_milli\x18\x03 \x01(\x03R\bcpuMilli\"^\n" +
 	"\x04Pool\x12\x1b\n" +
 	"\tcpu_milli\x18\x01 \x01(\x03R\bcpuMilli\x12!\n" +
-	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\"^\n" +
+	"\fmemory_bytes\x18\x02 \x01(\x03R\vmemoryBytes\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x03R\x06number\"t\n" +
 	"\n" +
 	"PoolReport\x12'\n" +
 	"\x04want\x18\x01 \x01(\v2\x13.swell.node.v1.PoolR\x04want\x12'\n" +
-	"\x04held\x18\x02 \x01(\v2\x13.swell.node.v1.PoolR\x04held\"\xc3\x01\n" +
+	"\x04held\x18\x02 \x01(\v2\x13.swell.node.v1.PoolR\x04held\x12\x14\n" +
+	"\x05heard\x18\x03 \x01(\x03R\x05heard\"\xc3\x01\n" +
 	"\x05Hello\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\fR\x04node\x12,\n" +
