@@ -168,6 +168,24 @@ func TestKernelAbove(t *testing.T) {
 	}
 }
 
+// TestKernelIn: a group that is made later, in one that is watched, and stopped by a quota of its own.
+func TestKernelIn(t *testing.T) {
+	for _, rung := range Ladder() {
+		t.Run(string(rung), func(t *testing.T) {
+			pod := group(t)
+			w := openRung(t, rung)
+			events := listen(t, w)
+			id, err := w.Watch(pod)
+			must(t, err)
+			container := pod.Child("main")
+			must(t, container.Create())
+			must(t, container.SetCPU(1024, 5000))
+			burn(t, container)
+			await(t, events, id)
+		})
+	}
+}
+
 // TestNothingStays: what is closed, or could not be opened, leaves nothing in the kernel.
 func TestNothingStays(t *testing.T) {
 	if os.Geteuid() != 0 {

@@ -41,6 +41,16 @@ func (t *Tree) sizesOf(podUID string) *sizes {
 	return s
 }
 
+// known answers what is known of a pod, nothing if it is none of this tree's.
+func (t *Tree) known(podUID string) *sizes {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if s := t.sizes[podUID]; s != nil {
+		return s
+	}
+	return &sizes{}
+}
+
 // forget drops what is known of a pod.
 func (t *Tree) forget(podUID string) {
 	t.mu.Lock()
@@ -71,7 +81,7 @@ func (s *sizes) letGo() {
 // the pod has no limit that could hold it back, or while the kernel still counts a container that was removed, it
 // reports false, and the burst that was there stands.
 func (t *Tree) SetBurst(podUID string, extra int64) (done bool, err error) {
-	s := t.sizesOf(podUID)
+	s := t.known(podUID)
 	if !s.mu.TryLock() {
 		return false, nil
 	}
@@ -175,4 +185,18 @@ func (s *sizes) withoutBurst(name string, l cgroups.Limits) cgroups.Limits {
 		l.Quota -= quotaOfExtra(s.extra)
 	}
 	return l
+}
+
+// Group answers a pod's control group.
+func (t *Tree) Group(podUID string) *cgroups.Group { return t.pod(podUID) }
+
+// Size answers the CPU that a pod's limits come to, in thousandths; 0: it isn't limited.
+func (t *Tree) Size(podUID string) int64 {
+	s := t.known(podUID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if quota := podLimits(s.containers).Quota; len(s.containers) > 0 && quota != cgroups.Unlimited {
+		return cgroups.MilliOfQuota(quota)
+	}
+	return 0
 }

@@ -162,7 +162,7 @@ func podLimits(containers map[string]corev1.ResourceRequirements) cgroups.Limits
 
 // Read implements nodelet.Cgroups. A burst isn't in what it answers.
 func (t *Tree) Read(podUID string, containers []string) (nodelet.Actual, error) {
-	s := t.sizesOf(podUID)
+	s := t.known(podUID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := nodelet.Actual{}

@@ -1,0 +1,448 @@
+package reflex
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/api/v1alpha1"
+	"swell.dev/swell/cgroups"
+	"swell.dev/swell/cgroups/throttle"
+)
+
+// tree is the pods' part of the cgroup tree.
+type tree interface {
+	// Group answers a pod's control group.
+	Group(podUID string) *cgroups.Group
+	// Size answers the CPU that a pod's limits come to, in thousandths; 0: it has none.
+	Size(podUID string) int64
+	// SetBurst gives a pod so much CPU beyond that, or reports false where it can't just now. It never waits.
+	SetBurst(podUID string, extra int64) (done bool, err error)
+}
+
+// Config is what a Reflex works with.
+type Config struct {
+	Tree tree
+	// Meter adds to what a pod is billed for its bursts.
+	Meter func(podUID string, add usagev1.Burst) error
+	// Tell is called when a pod begins to burst or has come to rest for a while, at most every few seconds.
+	Tell  func(podUID string, s State)
+	Rungs []throttle.Rung // how throttling may be detected; none: by whatever the host has
+	Log   *slog.Logger
+}
+
+// State is what a pod's owner sees of its bursts.
+type State struct {
+	Bursting bool // has had more than its size within the last seconds
+	Allowed  v1alpha1.Burst
+	Left     time.Duration // of the budget
+	Bursts   int64         // so far
+}
+
+// Ranks of pods that want to burst.
+const (
+	RankCritical = iota
+	RankDefault
+	RankBestEffort
+)
+
+const (
+	slowEvery = time.Second     // metering, and what is told
+	tellFor   = 5 * time.Second // a pod counts as bursting for so long after its last burst
+	idleEvery = 100 * time.Millisecond
+)
+
+// Reflex gives bursts to the pods of a node.
+type Reflex struct {
+	cfg     Config
+	changed chan struct{} // capacity 1: Want or Held differ
+	wake    chan struct{} // capacity 1: there is a burst to look after
+
+	life   context.Context //nolint:containedctx // of the goroutines, which are started and ended as pods come and go
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	mu      sync.Mutex // guards what follows. It is held for microseconds: the watcher's thread takes it
+	core    *core
+	pods    map[string]*watched
+	ids     map[uint64]*watched
+	watcher *throttle.Watcher // nil: no pod may burst
+	stop    context.CancelFunc
+	stats   Stats
+}
+
+// watched is a pod's open counter and what was told of it.
+type watched struct {
+	uid     string
+	id      uint64
+	used    *cgroups.Counter
+	allowed v1alpha1.Burst
+	rank    int
+	last    time.Duration // when it was last seen bursting
+	told    bool          // as bursting
+	counted burstSum      // metered so far
+}
+
+// New makes one that does nothing until a pod may burst.
+func New(cfg Config) *Reflex {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	life, cancel := context.WithCancel(context.Background())
+	return &Reflex{
+		cfg: cfg, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), life: life, cancel: cancel,
+		core: newCore(), pods: map[string]*watched{}, ids: map[uint64]*watched{},
+	}
+}
+
+// Set lets a pod burst, or changes what it may; it is called again whenever the pod's size has changed. Its cgroup
+// exists.
+func (r *Reflex) Set(uid string, allowed v1alpha1.Burst, rank int) error {
+	size := r.cfg.Tree.Size(uid) // may wait for a resize, so not under the lock
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.life.Err() != nil {
+		return nil
+	}
+	w := r.pods[uid]
+	if w == nil {
+		var err error
+		if w, err = r.watchLocked(uid); err != nil {
+			return err
+		}
+	}
+	w.allowed, w.rank = allowed, rank
+	used, err := w.used.Read()
+	if err != nil {
+		return err
+	}
+	r.core.set(Pod{UID: uid, Size: size, Bound: allowed.CPUMilli, Budget: allowed.Budget, Rank: rank}, used, monotonic())
+	r.applyLocked()
+	signal(r.changed)
+	return nil
+}
+
+func (r *Reflex) watchLocked(uid string) (*watched, error) {
+	if r.watcher == nil {
+		if err := r.openLocked(); err != nil {
+			return nil, err
+		}
+	}
+	g := r.cfg.Tree.Group(uid)
+	used, err := g.CPUTime()
+	if err != nil {
+		return nil, err
+	}
+	id, err := r.watcher.Watch(g)
+	if err != nil {
+		return nil, errors.Join(err, used.Close())
+	}
+	w := &watched{uid: uid, id: id, used: used}
+	r.pods[uid], r.ids[id] = w, w
+	return w, nil
+}
+
+func (r *Reflex) openLocked() error {
+	watcher, err := throttle.Open(throttle.Options{Rungs: r.cfg.Rungs})
+	if err != nil {
+		return err
+	}
+	for _, err := range watcher.Refused() {
+		r.cfg.Log.Info("bursts: throttling is detected in another way", "instead", watcher.Rung(), "cause", err)
+	}
+	r.watcher = watcher
+	r.stats.Rung = watcher.Rung()
+	ctx, stop := context.WithCancel(r.life)
+	r.stop = stop
+	r.tasks.Go(func() {
+		if err := watcher.Run(ctx, r.throttled); err != nil {
+			r.cfg.Log.Error("bursts: throttling isn't detected any more", "error", err)
+		}
+	})
+	r.tasks.Go(func() { r.lookAfter(ctx) })
+	return nil
+}
+
+// Remove has a pod burst no more. What it has beyond its size is taken back, if it still has a cgroup.
+func (r *Reflex) Remove(uid string) {
+	r.mu.Lock()
+	w := r.pods[uid]
+	if w == nil {
+		r.mu.Unlock()
+		return
+	}
+	r.meterLocked(w)
+	if _, err := r.cfg.Tree.SetBurst(uid, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.cfg.Log.Warn("a burst wasn't taken back", "pod", uid, "error", err)
+	}
+	r.core.remove(uid)
+	delete(r.pods, uid)
+	delete(r.ids, w.id)
+	_ = w.used.Close() // it was only read
+	if err := r.watcher.Unwatch(w.id); err != nil {
+		r.cfg.Log.Warn("a pod is watched that is gone", "pod", uid, "error", err)
+	}
+	told := w.told
+	watcher := r.watcher
+	if last := len(r.pods) == 0; last {
+		r.stop()
+		r.watcher, r.stop = nil, nil
+	} else {
+		watcher = nil
+	}
+	signal(r.changed)
+	r.mu.Unlock()
+	if watcher != nil {
+		if err := watcher.Close(); err != nil {
+			r.cfg.Log.Warn("bursts: not all was unloaded", "error", err)
+		}
+	}
+	if told {
+		r.cfg.Tell(uid, State{})
+	}
+}
+
+// Close takes every burst back and ends what runs.
+func (r *Reflex) Close() {
+	r.mu.Lock()
+	uids := make([]string, 0, len(r.pods))
+	for uid := range r.pods {
+		uids = append(uids, uid)
+	}
+	r.mu.Unlock()
+	for _, uid := range uids {
+		r.Remove(uid)
+	}
+	r.cancel()
+	r.tasks.Wait()
+}
+
+// Grant sets the pool: what the bursts may come to together, in milli-CPU.
+func (r *Reflex) Grant(cpuMilli int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.core.grant(cpuMilli)
+	r.applyLocked()
+	signal(r.changed)
+}
+
+// Pool answers what the pods could use at most, and what their bursts hold now, in milli-CPU. Changed receives when
+// it may differ from the last answer.
+func (r *Reflex) Pool() (want, held int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.core.want(), r.core.held
+}
+
+// Changed receives (capacity 1) when Pool may answer something else.
+func (r *Reflex) Changed() <-chan struct{} { return r.changed }
+
+// throttled is the hot path: the kernel has just stopped a pod's tasks.
+func (r *Reflex) throttled(e throttle.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.stats.Throttled++
+	w := r.ids[e.Cgroup]
+	if w == nil {
+		return
+	}
+	used, err := w.used.Read()
+	if err != nil {
+		return // it is gone, which whoever removed it will tell
+	}
+	r.core.throttled(w.uid, used, monotonic())
+	if r.applyLocked() {
+		now := monotonic()
+		w.last = now
+		r.stats.react(now - e.At)
+		signal(r.wake)
+	}
+}
+
+// applyLocked carries out what the core has decided, and reports whether it was anything. Of several changes those
+// that take back come first, which the core sees to.
+func (r *Reflex) applyLocked() bool {
+	all := r.core.take()
+	for _, ch := range all {
+		done, err := r.cfg.Tree.SetBurst(ch.uid, ch.extra)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			r.cfg.Log.Warn("a burst wasn't set", "pod", ch.uid, "milliCPU", ch.extra, "error", err)
+		}
+		if !done {
+			r.core.refused(ch.uid, ch.had)
+		}
+	}
+	if len(all) > 0 {
+		signal(r.changed)
+	}
+	return len(all) > 0
+}
+
+// lookAfter looks at bursts as long as there are any.
+func (r *Reflex) lookAfter(ctx context.Context) {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	idle := idler{file: hostStat}
+	slow := time.Now()
+	var some []string
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		r.mu.Lock()
+		some = r.core.bursting(some[:0])
+		r.lookLocked(some)
+		if len(some) > 0 && now.Sub(idle.at) >= idleEvery {
+			r.contendedLocked(&idle, now)
+		}
+		r.mu.Unlock()
+		if now.Sub(slow) >= slowEvery {
+			slow = now
+			if quiet := r.tell(); quiet && len(some) == 0 {
+				tick.Stop()
+				select {
+				case <-ctx.Done():
+					return
+				case <-r.wake:
+				}
+				idle = idler{file: hostStat}
+				tick.Reset(tickEvery)
+			}
+		}
+	}
+}
+
+func (r *Reflex) lookLocked(some []string) {
+	at := monotonic()
+	for _, uid := range some {
+		w := r.pods[uid]
+		used, err := w.used.Read()
+		if err != nil {
+			continue // it is gone
+		}
+		w.last = at
+		r.core.look(uid, used, at)
+	}
+	r.applyLocked()
+}
+
+func (r *Reflex) contendedLocked(idle *idler, now time.Time) {
+	milli, known, err := idle.look(now)
+	if err != nil {
+		r.cfg.Log.Warn("bursts: what the host has idle isn't known", "error", err)
+		return
+	}
+	if known {
+		r.core.contended(milli + r.core.beyond())
+		r.applyLocked()
+	}
+}
+
+// tell meters, and tells of pods that began or came to rest. It reports whether all have been told to rest.
+func (r *Reflex) tell() (quiet bool) {
+	type news struct {
+		uid string
+		State
+	}
+	var out []news
+	quiet = true
+	r.mu.Lock()
+	now := monotonic()
+	for uid, w := range r.pods {
+		r.meterLocked(w)
+		bursting := w.last > 0 && now-w.last < tellFor
+		quiet = quiet && !bursting
+		if bursting != w.told {
+			w.told = bursting
+			p := r.core.pods[uid]
+			out = append(out, news{uid, State{bursting, w.allowed, max(p.left, 0), p.bursts}})
+		}
+	}
+	r.mu.Unlock()
+	for _, n := range out {
+		r.cfg.Tell(n.uid, n.State)
+	}
+	return quiet
+}
+
+// meterLocked hands over what wasn't metered yet, in whole milliseconds.
+func (r *Reflex) meterLocked(w *watched) {
+	p := r.core.pods[w.uid]
+	if p == nil {
+		return
+	}
+	add := usagev1.Burst{
+		Millis:    int64(p.metered.time/time.Millisecond) - int64(w.counted.time/time.Millisecond),
+		CPUMillis: p.metered.cpu/int64(time.Millisecond) - w.counted.cpu/int64(time.Millisecond),
+	}
+	if add == (usagev1.Burst{}) {
+		return
+	}
+	w.counted = p.metered
+	r.stats.Time += time.Duration(add.Millis) * time.Millisecond
+	if err := r.cfg.Meter(w.uid, add); err != nil {
+		r.cfg.Log.Error("a burst isn't metered", "pod", w.uid, "error", err)
+	}
+}
+
+// Stats is what the reflex has done so far.
+type Stats struct {
+	Rung      throttle.Rung // how throttling is detected; empty: nothing is
+	Throttled int64         // events
+	Reactions int64         // quotas raised at once
+	Time      time.Duration // that pods had more than their size, summed up
+	latencies []time.Duration
+}
+
+// maxLatencies bounds what is kept of reactions.
+const maxLatencies = 4096
+
+func (s *Stats) react(after time.Duration) {
+	if len(s.latencies) < maxLatencies {
+		s.latencies = append(s.latencies, after)
+	} else {
+		s.latencies[s.Reactions%maxLatencies] = after
+	}
+	s.Reactions++
+}
+
+// Latency answers the reactions' percentile from the kernel's stop of a task to the quota that was written.
+func (s Stats) Latency(share float64) time.Duration {
+	if len(s.latencies) == 0 {
+		return 0
+	}
+	sorted := slices.Sorted(slices.Values(s.latencies))
+	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
+}
+
+// Stats answers what was done so far.
+func (r *Reflex) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.stats
+	s.latencies = slices.Clone(s.latencies)
+	return s
+}
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func monotonic() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // can't fail for this clock
+	return time.Duration(ts.Nano())
+}
