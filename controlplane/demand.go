@@ -34,21 +34,23 @@ func (d Demand) Fits(free Demand) bool {
 
 // PlaceRequest asks for a node for one pod.
 type PlaceRequest struct {
-	Key          Key
-	UID          string
-	Demand       Demand
-	NodeName     string            // if set, only this node
-	NodeSelector map[string]string // labels the node must have
-	HostPorts    []HostPort        // that must be free there
-	Created      time.Time         // orders the pending
-	Labels       map[string]string // the pod's, for the rules of others; shared, never changed
-	Class        Classes           // the one it needs; none: general-purpose
-	Priority     int32
-	BestEffort   bool   // gives way to any pod that isn't
-	NeverPreempt bool   // doesn't take room from lower priorities
-	Leaving      bool   // is being deleted: its room will be free
-	Rules        *Rules // nil: none
-	Template     uint64 // with the namespace, whose slot it may take; 0: none's
+	Key    Key
+	UID    string
+	Demand Demand
+	// BoostCPUMilli is what it would have beyond that while it starts. Want of it makes no pod wait.
+	BoostCPUMilli int64
+	NodeName      string            // if set, only this node
+	NodeSelector  map[string]string // labels the node must have
+	HostPorts     []HostPort        // that must be free there
+	Created       time.Time         // orders the pending
+	Labels        map[string]string // the pod's, for the rules of others; shared, never changed
+	Class         Classes           // the one it needs; none: general-purpose
+	Priority      int32
+	BestEffort    bool   // gives way to any pod that isn't
+	NeverPreempt  bool   // doesn't take room from lower priorities
+	Leaving       bool   // is being deleted: its room will be free
+	Rules         *Rules // nil: none
+	Template      uint64 // with the namespace, whose slot it may take; 0: none's
 }
 
 // Workload is whose slots the pod may take.

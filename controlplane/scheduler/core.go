@@ -45,6 +45,7 @@ type reservation struct {
 	actual    controlplane.Demand  // the most that may be actuated, from the last report and what was admitted since
 	wish      *controlplane.Demand // a resize that waits in node.deferred
 	undo      *sizes               // before the last resize
+	boost     *boost               // beyond that, while it starts; nil: none was ever asked for
 	ahead     *ahead               // of a slot, which has no pod yet
 	claim     *claim               // that waits for this pod to leave
 	rank      rank
@@ -62,8 +63,6 @@ type sizes struct {
 func (r *reservation) key() controlplane.Key {
 	return controlplane.Key{Resource: "pods", Namespace: r.kin.namespace, Name: r.name}
 }
-
-func (r *reservation) reserved() controlplane.Demand { return r.allocated.Max(r.actual) }
 
 func newCore() *core {
 	return &core{
@@ -84,7 +83,10 @@ func (c *core) place(req controlplane.PlaceRequest) (controlplane.Placement, err
 		c.settle()
 		return p, nil
 	}
-	n := c.find(&req)
+	n := c.findBoosted(&req)
+	if n == nil {
+		n = c.find(&req)
+	}
 	if n == nil {
 		return controlplane.Placement{}, c.why(&req)
 	}
@@ -131,6 +133,7 @@ func (c *core) release(uid string) {
 // drop takes a reservation out; who waits for its room isn't served yet.
 func (c *core) drop(r *reservation) {
 	c.forgetWish(r)
+	c.forgetBoost(r)
 	delete(c.pods, r.uid)
 	n := r.node
 	c.forsake(r)
@@ -152,6 +155,7 @@ func (c *core) drop(r *reservation) {
 // restore enters a pod that has its node, whatever room that has.
 func (c *core) restore(req controlplane.PlaceRequest) {
 	c.release(req.UID)
+	req.BoostCPUMilli = 0 // its nodelet tells
 	c.reserve(c.fleet.get(req.NodeName), &req)
 	c.settle()
 }
@@ -204,6 +208,7 @@ func (c *core) fill(n *node) {
 		c.bind(n, w.req)
 	}
 	c.preemptOn(n)
+	c.grantWaiting(n)
 }
 
 func (c *core) bind(n *node, req controlplane.PlaceRequest) {
@@ -219,6 +224,7 @@ func (c *core) reserve(n *node, req *controlplane.PlaceRequest) {
 	r := &reservation{uid: req.UID, node: n, allocated: req.Demand, ports: req.HostPorts}
 	c.hold(r)
 	c.identify(r, req)
+	c.boostAtStart(r, req.BoostCPUMilli)
 }
 
 // hold takes the room, for a pod or a slot.

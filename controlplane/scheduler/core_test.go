@@ -36,7 +36,7 @@ func walk(t *testing.T, seed uint64, check bool) []string {
 			uid = ahead.taken[random.IntN(n)] // a pod that took a slot
 		}
 		d := controlplane.Demand{CPUMilli: random.Int64N(8) * 250, MemoryBytes: random.Int64N(8) * 256}
-		switch random.IntN(15) {
+		switch random.IntN(17) {
 		case 0:
 			name := fmt.Sprintf("n%d", random.IntN(12))
 			grown := capacity[name].Max(controlplane.Demand{CPUMilli: random.Int64N(5000), MemoryBytes: random.Int64N(5000)})
@@ -94,6 +94,13 @@ func walk(t *testing.T, seed uint64, check bool) []string {
 					c.deepen(r.uid, controlplane.SlotDepth(random.IntN(5)))
 				}
 			}
+		case 13, 14:
+			held := int64(0)
+			if r := c.pods[uid]; r != nil {
+				held = random.Int64N(r.boost.takes() + 1) // a nodelet takes no more than it was granted
+			}
+			granted, ok := c.boost(uid, int64(step), random.Int64N(4)*500, held)
+			log = append(log, fmt.Sprint("boost ", uid, granted, ok))
 		default:
 			if r := c.pods[uid]; r != nil {
 				c.actuated(uid, r.allocated)
@@ -230,6 +237,14 @@ func checkInvariants(t *testing.T, c *core, step int) {
 				t.Fatalf("step %d: %s's resize is deferred, though there is room", step, uid)
 			}
 		}
+		if b := r.boost; b != nil {
+			if b.granted > b.want || slices.Contains(r.node.waiting, r) != (b.granted < b.want) {
+				t.Fatalf("step %d: %s's boost is %+v, waiting %v", step, uid, *b, slices.Contains(r.node.waiting, r))
+			}
+			if b.granted < b.want && r.node.known && !slices.Contains(c.freed, r.node) && r.node.free().CPUMilli >= max(0, b.want-b.takes()) {
+				t.Fatalf("step %d: %s's boost %+v waits, though %v is free", step, uid, *b, r.node.free())
+			}
+		}
 		ports[r.node] = append(ports[r.node], r.ports...)
 		if c.fleet.nodes[r.node.spec.Name] != r.node {
 			t.Fatalf("step %d: %s is on a node that is forgotten", step, uid)
@@ -269,6 +284,11 @@ func checkInvariants(t *testing.T, c *core, step int) {
 			t.Fatalf("step %d: %s has %d pods", step, name, n.pods)
 		}
 		wishes -= len(n.deferred)
+		for _, r := range n.waiting {
+			if c.pods[r.uid] != r || r.node != n {
+				t.Fatalf("step %d: on %s a pod waits for a boost that isn't there", step, name)
+			}
+		}
 		inSlots -= len(n.slots)
 		if n.holds {
 			holders++

@@ -14,6 +14,8 @@ type decision struct {
 	node    string
 	request *controlplane.PlaceRequest // bound, nominated, explained
 	resize  controlplane.Demand        // resized
+	ask     int64                      // boosted
+	boost   int64                      // boosted
 	reason  controlplane.EvictReason   // evicted
 	message string                     // evicted, explained
 	after   time.Duration              // expelled
@@ -25,6 +27,7 @@ type kind uint8
 const (
 	bound     kind = iota + 1 // a pending pod got its node
 	resized                   // a deferred resize was admitted
+	boosted                   // a boost that waited was granted
 	nominated                 // room is being made for a pending pod on that node
 	evicted                   // a pod has to go
 	expelled                  // a pod has to go after a while, unless its node's taints change

@@ -42,5 +42,6 @@
 // # What counts against a node
 //
 // Of each pod the larger of what was admitted and what is actuated, for CPU and memory each: a pod that
-// shrinks holds its room until its nodelet has reported the smaller size.
+// shrinks holds its room until its nodelet has reported the smaller size. To that comes what it has beyond its size
+// while it starts (boost.go): the larger of what was granted and what its nodelet says it holds.
 package scheduler

@@ -18,6 +18,7 @@ type node struct {
 	ranks    []rankSum               // what they hold, by rank, the lowest first
 	ports    []controlplane.HostPort // that its pods have; few do
 	deferred []*reservation          // resizes that wait for room, in the order they were asked for
+	waiting  []*reservation          // boosts that do
 
 	slots    []*reservation      // those of its pods that are slots
 	slotRoom controlplane.Demand // that they hold

@@ -62,7 +62,7 @@ func (c *core) revert(uid string) {
 // give theirs up, see makeRoomFor. What doesn't grow is always admitted, also where the node is over its
 // capacity.
 func (c *core) admits(r *reservation, d controlplane.Demand) bool {
-	free, holds, next := r.node.freeWithSlots(), r.reserved(), d.Max(r.actual)
+	free, holds, next := r.node.freeWithSlots(), r.sized(), d.Max(r.actual)
 	fits := func(allocated, wanted, more, free int64) bool {
 		return wanted <= allocated || more <= 0 || more <= free
 	}
@@ -74,7 +74,7 @@ func (c *core) admits(r *reservation, d controlplane.Demand) bool {
 // a report says otherwise.
 func (c *core) allocate(r *reservation, d controlplane.Demand) {
 	was := r.reserved()
-	r.actual = was
+	r.actual = r.sized()
 	r.allocated = d
 	c.use(r, was, r.reserved())
 }

@@ -25,7 +25,7 @@ var rewrite = flag.Bool("rewrite", false, "write the scenarios' outcomes anew")
 //	node NAME [cpu=MILLI] [memory=MIB] [pods=N] [notready] [cordoned] [taint=KEY:VALUE:EFFECT] [KEY:VALUE ...]
 //	remove NAME
 //	place|pend POD [cpu=] [memory=] [at=SECOND] [node=NAME] [KEY:VALUE ...]
-//	  [label=KEY:VALUE] [priority=N] [besteffort] [never] [class=NAME] [tolerate=KEY:VALUE:EFFECT[:SECONDS]]
+//	  [label=KEY:VALUE] [boost=MILLI] [priority=N] [besteffort] [never] [class=NAME] [tolerate=KEY:VALUE:EFFECT[:SECONDS]]
 //	  [affinity=KEY:OPERATOR:VALUE,VALUE] [prefer=KEY:OPERATOR:VALUE] [spread=KEY:SKEW[:soft]] (of its own app)
 //	  [near=KEY:APP] [apart=KEY:APP] [fond=KEY:APP] [shy=KEY:APP] (the last two are wishes)
 //	leave POD
@@ -33,6 +33,7 @@ var rewrite = flag.Bool("rewrite", false, "write the scenarios' outcomes anew")
 //	tell
 //	restore POD NODE [cpu=] [memory=]
 //	resize|actuated POD [cpu=] [memory=]
+//	boost POD ask=N want=MILLI held=MILLI
 //	release|revert POD
 //	slot NAME [as for place]; its workload is that of pods placed with the same tenant= and of=
 //	deepen SLOT DEPTH
@@ -87,6 +88,7 @@ func play(t *testing.T, text string) string {
 type arguments struct {
 	demand             controlplane.Demand
 	pods, at           int
+	ask, want, held    int64
 	node               string
 	tenant             string
 	template           int
@@ -116,6 +118,14 @@ func parse(t *testing.T, words []string) arguments {
 			a.demand.MemoryBytes = int64(number()) << 20
 		case k == "pods":
 			a.pods = number()
+		case k == "boost":
+			a.req.BoostCPUMilli = int64(number())
+		case k == "ask":
+			a.ask = int64(number())
+		case k == "want":
+			a.want = int64(number())
+		case k == "held":
+			a.held = int64(number())
 		case k == "at":
 			a.at = number()
 		case k == "port":
@@ -294,6 +304,13 @@ func step(t *testing.T, c *core, line string) []string {
 		}
 	case "actuated":
 		c.actuated(name, parse(t, rest).demand)
+	case "boost":
+		a := parse(t, rest)
+		if granted, ok := c.boost(name, a.ask, a.want, a.held); ok {
+			out = append(out, fmt.Sprintf("%dm granted", granted))
+		} else {
+			out = append(out, "unknown")
+		}
 	case "leave":
 		c.leave(name)
 	case "relabel":
@@ -338,6 +355,8 @@ func (d decision) String() string {
 		return fmt.Sprintf("evict %s from %s in %s", d.uid, d.node, d.after)
 	case explained:
 		return fmt.Sprintf("%s waits: %s", d.uid, d.message)
+	case boosted:
+		return fmt.Sprintf("%dm granted to wish %d of %s on %s", d.boost, d.ask, d.uid, d.node)
 	case givenUp:
 		return fmt.Sprintf("slot %s on %s given up", d.uid, d.node)
 	}

@@ -17,6 +17,8 @@ type Config struct {
 	Bound func(req controlplane.PlaceRequest, node string)
 	// ResizeAdmitted tells that a deferred resize has its room.
 	ResizeAdmitted func(uid string, d controlplane.Demand)
+	// Boosted tells that there is room for a boost that was asked for in vain. Nil: nobody is told.
+	Boosted func(uid, node string, ask, cpuMilli int64)
 	// SlotGivenUp tells that a slot has lost its room, to a pod or with its node. Nil: nobody adds slots.
 	SlotGivenUp func(uid, node string)
 	// Evict tells that a pod has to go. Its room is free when it is released. Nil: nobody is told.
@@ -78,6 +80,10 @@ func (s *Scheduler) deliver(d decision) {
 		s.cfg.Bound(*d.request, d.node)
 	case resized:
 		s.cfg.ResizeAdmitted(d.uid, d.resize)
+	case boosted:
+		if s.cfg.Boosted != nil {
+			s.cfg.Boosted(d.uid, d.node, d.ask, d.boost)
+		}
 	case evicted:
 		if s.cfg.Evict != nil {
 			e := controlplane.Eviction{Key: d.key, UID: d.uid, Node: d.node, Reason: d.reason, Message: d.message}

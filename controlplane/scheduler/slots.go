@@ -101,6 +101,9 @@ func (c *core) removeSlot(uid string) bool {
 func (c *core) giveUp(r *reservation) {
 	c.decisions = append(c.decisions, decision{kind: givenUp, uid: r.uid, node: r.node.spec.Name})
 	c.drop(r)
+	if len(r.node.waiting) > 0 && !slices.Contains(c.freed, r.node) {
+		c.freed = append(c.freed, r.node) // what is left over does for a boost perhaps
+	}
 }
 
 // giveUpAll gives up all slots of a node.
@@ -117,6 +120,7 @@ func (c *core) convert(r *reservation, req *controlplane.PlaceRequest) {
 	r.ahead = nil
 	c.reindexHolder(r.node)
 	c.identify(r, req)
+	c.boostAtStart(r, req.BoostCPUMilli)
 }
 
 func (c *core) shelve(r *reservation, depth controlplane.SlotDepth) {
@@ -255,7 +259,7 @@ func (c *core) makeRoomFor(r *reservation, d controlplane.Demand) {
 	if len(r.node.slots) == 0 {
 		return
 	}
-	holds, next := r.reserved(), d.Max(r.actual)
+	holds, next := r.sized(), d.Max(r.actual)
 	grows := func(allocated, wanted, more int64) int64 {
 		if wanted <= allocated {
 			return 0

@@ -1,0 +1,139 @@
+package scheduler
+
+import (
+	"slices"
+
+	"swell.dev/swell/controlplane"
+)
+
+// boost is the CPU that a pod has beyond its size while it starts, in milli-CPU. It is in memory only: after a
+// restart the nodelets tell of it again. It takes free room and makes nobody give way, not even slots.
+type boost struct {
+	ask     int64 // the wish that the rest is of; 0: that of the placement
+	want    int64
+	granted int64 // never more than is wanted
+	held    int64 // by what the nodelet says
+}
+
+// takes is what counts as taken: what was granted may be used by now, and what is held is.
+func (b *boost) takes() int64 {
+	if b == nil {
+		return 0
+	}
+	return max(b.granted, b.held)
+}
+
+// sized is what a pod takes without its boost.
+func (r *reservation) sized() controlplane.Demand { return r.allocated.Max(r.actual) }
+
+func (r *reservation) reserved() controlplane.Demand {
+	d := r.sized()
+	d.CPUMilli += r.boost.takes()
+	return d
+}
+
+// findBoosted answers the best node with free room for the pod and its boost, nil if there is none.
+func (c *core) findBoosted(req *controlplane.PlaceRequest) *node {
+	if req.BoostCPUMilli <= 0 {
+		return nil
+	}
+	more := *req
+	more.Demand.CPUMilli += req.BoostCPUMilli
+	return c.findFree(&more)
+}
+
+// boostAtStart grants a pod that has just got its room what it wants beyond, if that is free. If it isn't it is
+// asked for no more, until the pod's nodelet does.
+func (c *core) boostAtStart(r *reservation, milli int64) {
+	if milli <= 0 {
+		return
+	}
+	was := r.reserved()
+	r.boost = &boost{want: milli}
+	if milli <= r.node.free().CPUMilli {
+		r.boost.granted = milli
+		c.use(r, was, r.reserved())
+	}
+}
+
+// boost takes over what a pod's nodelet tells, and answers what is granted; false: the pod has no room here. A
+// wish that isn't granted waits for room that becomes free.
+func (c *core) boost(uid string, ask, want, held int64) (granted int64, ok bool) {
+	r := c.pods[uid]
+	if r == nil || r.ahead != nil {
+		return 0, false
+	}
+	if r.boost == nil {
+		r.boost = &boost{}
+	}
+	b, before := r.boost, r.reserved()
+	b.ask, b.want, b.held = ask, max(want, 0), max(held, 0)
+	b.granted = min(b.granted, b.want)
+	if is := r.reserved(); is != before {
+		c.use(r, before, is)
+	}
+	c.grant(r)
+	n := r.node
+	n.waiting = slices.DeleteFunc(n.waiting, func(x *reservation) bool { return x == r })
+	if b.granted < b.want {
+		n.waiting = append(n.waiting, r)
+	}
+	if r.reserved().CPUMilli < before.CPUMilli {
+		c.fill(n)
+	}
+	c.settle()
+	return b.granted, true
+}
+
+// grant grants all that is wanted, or nothing more.
+func (c *core) grant(r *reservation) bool {
+	b := r.boost
+	free := r.node.free().CPUMilli
+	if b.granted == b.want || !r.node.known || free < max(0, b.want-b.takes()) {
+		return false
+	}
+	was := r.reserved()
+	b.granted = b.want
+	c.use(r, was, r.reserved())
+	return true
+}
+
+// grantWaiting gives what is left of a node's room to those who start there, in the order in which they asked.
+func (c *core) grantWaiting(n *node) {
+	if len(n.waiting) == 0 {
+		return
+	}
+	n.waiting = slices.DeleteFunc(n.waiting, func(r *reservation) bool {
+		if !c.grant(r) {
+			return false
+		}
+		c.decisions = append(c.decisions, decision{kind: boosted, uid: r.uid, node: n.spec.Name, ask: r.boost.ask, boost: r.boost.granted})
+		return true
+	})
+}
+
+func (c *core) forgetBoost(r *reservation) {
+	if r.boost != nil && len(r.node.waiting) > 0 {
+		r.node.waiting = slices.DeleteFunc(r.node.waiting, func(x *reservation) bool { return x == r })
+	}
+}
+
+// Boost tells what a pod wants and holds beyond its size while it starts, in milli-CPU, as its nodelet has reported
+// it in the wish of that number. It answers what is granted: all, or what was granted before. Boosted tells when
+// there is more. False: the pod has no room here.
+func (s *Scheduler) Boost(uid string, ask, want, held int64) (granted int64, known bool) {
+	s.call(func(c *core) {
+		granted, known = c.boost(uid, ask, want, held)
+	})
+	return granted, known
+}
+
+// BoostOf answers what was granted last, and to which wish; false: nothing was decided here.
+func (s *Scheduler) BoostOf(uid string) (ask, granted int64, decided bool) {
+	s.call(func(c *core) {
+		if r := c.pods[uid]; r != nil && r.boost != nil {
+			ask, granted, decided = r.boost.ask, r.boost.granted, true
+		}
+	})
+	return ask, granted, decided
+}
