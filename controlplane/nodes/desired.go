@@ -71,6 +71,9 @@ func (h *Hub) assignment(pod *corev1.Pod) (*nodev1.Assignment, error) {
 	if a.Pod, err = pod.Marshal(); err != nil {
 		return nil, err
 	}
+	if wantsBoost(pod) {
+		a.Boost = h.presentBoost(string(pod.UID))
+	}
 	for _, key := range references(pod) {
 		o, ok := h.cfg.Store.Get(key)
 		if !ok {

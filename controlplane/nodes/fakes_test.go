@@ -328,14 +328,68 @@ func (l *fakeLedger) ids() []string {
 // fakeScheduler remembers what it was told.
 type fakeScheduler struct {
 	*bell
-	mu       sync.Mutex // guards what follows
-	nodes    map[string]controlplane.Node
-	actuated map[string]controlplane.Demand
+	mu        sync.Mutex // guards what follows
+	nodes     map[string]controlplane.Node
+	actuated  map[string]controlplane.Demand
+	boosts    map[string]boosted
+	refuses   bool   // boosts
+	announced func() // called with the lock, when a node is
+}
+
+// boosted is what is known of a pod's boost.
+type boosted struct{ ask, want, held, granted int64 }
+
+func (s *fakeScheduler) Boost(uid string, ask, want, held int64) (int64, bool) {
+	s.mu.Lock()
+	b := s.boosts[uid]
+	b = boosted{ask, want, held, min(b.granted, want)}
+	if !s.refuses {
+		b.granted = want
+	}
+	s.putLocked(uid, b)
+	s.mu.Unlock()
+	s.ring()
+	return b.granted, true
+}
+
+func (s *fakeScheduler) putLocked(uid string, b boosted) {
+	if s.boosts == nil {
+		s.boosts = map[string]boosted{}
+	}
+	s.boosts[uid] = b
+}
+
+func (s *fakeScheduler) BoostOf(uid string) (ask, granted int64, decided bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, ok := s.boosts[uid]
+	return b.ask, b.granted, ok
+}
+
+func (s *fakeScheduler) boost(uid string, b boosted) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.putLocked(uid, b)
+}
+
+func (s *fakeScheduler) boostOf(uid string) boosted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.boosts[uid]
+}
+
+func (s *fakeScheduler) refuse(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuses = yes
 }
 
 func (s *fakeScheduler) SetNode(n controlplane.Node) {
 	s.mu.Lock()
 	s.nodes[n.Name] = n
+	if s.announced != nil {
+		s.announced()
+	}
 	s.mu.Unlock()
 	s.ring()
 }

@@ -34,6 +34,9 @@ type scheduler interface {
 	SetNode(controlplane.Node)
 	RemoveNode(name string)
 	Actuated(uid string, d controlplane.Demand)
+	// Boost takes over what a pod wants and holds beyond its size while it starts, BoostOf answers what is granted.
+	Boost(uid string, ask, want, held int64) (granted int64, known bool)
+	BoostOf(uid string) (ask, granted int64, decided bool)
 }
 
 // Config joins the hub to the rest of the control plane.

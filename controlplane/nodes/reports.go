@@ -56,6 +56,7 @@ func (h *Hub) report(ctx context.Context, s *session, r *nodev1.PodReport, group
 	if d, ok := actuated(&st); ok {
 		h.cfg.Scheduler.Actuated(r.Uid, d)
 	}
+	h.boostReport(s, r)
 	if terminal(&st) || (r.Finished && pod.DeletionTimestamp != nil) {
 		group.Go(func() error { return h.settle(ctx, key, r.Uid, &st, r.Finished) })
 		return nil

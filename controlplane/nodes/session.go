@@ -41,7 +41,8 @@ type session struct {
 	order        []string // uids of dirty, first marked first
 	acks         []*nodev1.SegmentID
 	opens        []*nodev1.Open
-	heardHistory uint64 // to be acknowledged; 0: none
+	boosts       map[string]bool // pods whose nodelet has to hear what was granted to them
+	heardHistory uint64          // to be acknowledged; 0: none
 }
 
 var errReplaced = errors.New("another session of this node has begun")
@@ -75,6 +76,7 @@ func (h *Hub) Session(stream grpc.BidiStreamingServer[nodev1.FromNode, nodev1.To
 	defer h.wg.Done()
 	defer s.work.Done()
 	defer h.unregister(s)
+	h.boostsHeld(node, hello.Pods)
 	if err := h.nodeConnected(ctx, described); err != nil {
 		return toStatus(err)
 	}
@@ -250,19 +252,20 @@ type work struct {
 	pods    []podRef
 	acks    []*nodev1.SegmentID
 	opens   []*nodev1.Open
+	boosts  map[string]bool
 	history uint64
 }
 
 func (s *session) take() work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := work{sync: s.sync, acks: s.acks, opens: s.opens, history: s.heardHistory}
+	w := work{sync: s.sync, acks: s.acks, opens: s.opens, boosts: s.boosts, history: s.heardHistory}
 	if !s.sync {
 		for _, uid := range s.order {
 			w.pods = append(w.pods, podRef{uid: uid, node: s.node, key: s.dirty[uid]})
 		}
 	}
-	s.sync, s.acks, s.opens, s.order, s.heardHistory = false, nil, nil, nil, 0
+	s.sync, s.acks, s.opens, s.order, s.boosts, s.heardHistory = false, nil, nil, nil, nil, 0
 	clear(s.dirty)
 	return w
 }
@@ -279,6 +282,9 @@ func (h *Hub) send(ctx context.Context, s *session, stream grpc.BidiStreamingSer
 			if err := stream.Send(h.present(p)); err != nil {
 				return err
 			}
+		}
+		if err := h.sendBoosts(w.boosts, stream.Send); err != nil {
+			return err
 		}
 		for _, o := range w.opens {
 			if err := stream.Send(&nodev1.ToNode{Message: &nodev1.ToNode_Open{Open: o}}); err != nil {

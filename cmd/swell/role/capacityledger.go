@@ -36,6 +36,7 @@ func (c *controlPlane) startScheduler(ctx context.Context, pods *loadedPods) (*s
 				c.log.Error("deferred resize not admitted", "pod", uid, "cause", err)
 			}
 		},
+		Boosted:     func(uid, node string, _, _ int64) { c.hub.Boosted(uid, node) },
 		SlotGivenUp: func(uid, node string) { c.slots.GivenUp(uid, node) }, // only those that it added are
 		Evict:       func(e controlplane.Eviction) { c.evict(ctx, e) },
 		Nominated:   func(req controlplane.PlaceRequest, node string) { c.api.Nominated(req, node) },
