@@ -23,6 +23,9 @@ const (
 	// or infeasible). It holds what is admitted: JSON, container name → resources. Only the control
 	// plane writes it.
 	AnnotationAllocated = "swell.dev/allocated-resources"
+
+	// AnnotationAutosized stands on a pod whose size an Autosize policy has set: JSON with the time and the sizes.
+	AnnotationAutosized = "swell.dev/autosized"
 )
 
 // LabelComputeClass on a node lists the compute classes that it offers, separated by dots:
