@@ -59,6 +59,10 @@ type Admission struct {
 
 	// ValidateStartupBoost is of policies of that kind. Nil: these are not served.
 	ValidateStartupBoost func(*v1alpha1.StartupBoost) field.ErrorList
+
+	// Of autosize policies. Nil: these are not served.
+	DefaultAutosize  func(*v1alpha1.Autosize)
+	ValidateAutosize func(*v1alpha1.Autosize) field.ErrorList
 }
 
 // Streams serve what is not one answer. They get an existing pod and write the whole response.
@@ -81,6 +85,12 @@ type Config struct {
 	Admission Admission
 	Streams   Streams
 	Slots     Slots // nil: none are kept
+
+	// Recommendations answers those of a namespace (empty: all), or the one of a name. Nil: they are not served.
+	Recommendations func(namespace, name string) []v1alpha1.Recommendation
+	// InitialSize gives a new pod, which is valid, the sizes that a policy asks for, and reports whether it changed
+	// any. Containers may be shared with other pods: the pod is given its own. It is quick. Nil: nobody does.
+	InitialSize func(*corev1.Pod) bool
 
 	// Bills answers the bills of a namespace (empty: all), or those of one name.
 	Bills func(ctx context.Context, namespace, name string) ([]v1alpha1.Bill, error)

@@ -168,6 +168,10 @@ func unassigned(pod *corev1.Pod) bool {
 
 // record keeps an event about a pod. One that repeats is counted up: its name follows from what it says.
 func (s *Server) record(ctx context.Context, pod *corev1.Pod, kind, reason, message string) {
+	s.recordBy(ctx, "scheduler", pod, kind, reason, message)
+}
+
+func (s *Server) recordBy(ctx context.Context, component string, pod *corev1.Pod, kind, reason, message string) {
 	h := fnv.New64a()
 	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s", pod.UID, kind, reason, message)
 	key := controlplane.Key{Resource: "events", Namespace: pod.Namespace, Name: fmt.Sprintf("%s.%016x", pod.Name, h.Sum64())}
@@ -186,8 +190,8 @@ func (s *Server) record(ctx context.Context, pod *corev1.Pod, kind, reason, mess
 				Kind: "Pod", APIVersion: "v1", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
 			},
 			Type: kind, Reason: reason, Message: message, Count: 1, FirstTimestamp: now, LastTimestamp: now,
-			Source:              corev1.EventSource{Component: "scheduler"},
-			ReportingController: "swell.dev/scheduler", ReportingInstance: "controlplane",
+			Source:              corev1.EventSource{Component: component},
+			ReportingController: "swell.dev/" + component, ReportingInstance: "controlplane",
 		}, nil
 	}})
 }

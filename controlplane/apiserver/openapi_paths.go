@@ -13,14 +13,18 @@ import (
 
 // ownTypes are the Go types of kinds that the scheme doesn't know.
 var ownTypes = map[string]reflect.Type{
-	"Bill":             reflect.TypeFor[v1alpha1.Bill](),
-	"BillList":         reflect.TypeFor[v1alpha1.BillList](),
-	"JoinToken":        reflect.TypeFor[v1alpha1.JoinToken](),
-	"NodeImageList":    reflect.TypeFor[v1alpha1.NodeImageList](),
-	"SlotPolicy":       reflect.TypeFor[v1alpha1.SlotPolicy](),
-	"SlotPolicyList":   reflect.TypeFor[v1alpha1.SlotPolicyList](),
-	"StartupBoost":     reflect.TypeFor[v1alpha1.StartupBoost](),
-	"StartupBoostList": reflect.TypeFor[v1alpha1.StartupBoostList](),
+	"Autosize":           reflect.TypeFor[v1alpha1.Autosize](),
+	"AutosizeList":       reflect.TypeFor[v1alpha1.AutosizeList](),
+	"Bill":               reflect.TypeFor[v1alpha1.Bill](),
+	"BillList":           reflect.TypeFor[v1alpha1.BillList](),
+	"JoinToken":          reflect.TypeFor[v1alpha1.JoinToken](),
+	"NodeImageList":      reflect.TypeFor[v1alpha1.NodeImageList](),
+	"Recommendation":     reflect.TypeFor[v1alpha1.Recommendation](),
+	"RecommendationList": reflect.TypeFor[v1alpha1.RecommendationList](),
+	"SlotPolicy":         reflect.TypeFor[v1alpha1.SlotPolicy](),
+	"SlotPolicyList":     reflect.TypeFor[v1alpha1.SlotPolicyList](),
+	"StartupBoost":       reflect.TypeFor[v1alpha1.StartupBoost](),
+	"StartupBoostList":   reflect.TypeFor[v1alpha1.StartupBoostList](),
 }
 
 func (s *Server) goType(gvk schema.GroupVersionKind) (reflect.Type, bool) {

@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
 )
 
@@ -34,7 +35,7 @@ func (s *Server) createPodOf(ctx context.Context, o controlplane.Object, templat
 		return nil, err
 	}
 	if s.cfg.Slots != nil && req.NodeName == "" {
-		if template == 0 {
+		if _, sized := pod.Annotations[v1alpha1.AnnotationAutosized]; sized || template == 0 {
 			template = controlplane.SpecTemplate(&pod.Spec)
 		}
 		req.Template = template.Of(pod)

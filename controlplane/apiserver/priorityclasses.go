@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
 )
 
@@ -170,6 +171,10 @@ var (
 // policy has for it.
 func (s *Server) admitPod(o controlplane.Object) error {
 	pod := o.(*corev1.Pod)
+	delete(pod.Annotations, v1alpha1.AnnotationAutosized)
+	if s.cfg.InitialSize != nil {
+		s.cfg.InitialSize(pod)
+	}
 	spec := &pod.Spec
 	forbidden := func(format string, args ...any) error {
 		return apierrors.NewForbidden(corev1.Resource("pods"), pod.Name, fmt.Errorf(format, args...))

@@ -137,6 +137,12 @@ func (s *Server) newRegistry() *registry {
 	if s.cfg.Admission.ValidateStartupBoost != nil {
 		g.add(s.startupBoosts())
 	}
+	if s.cfg.Admission.ValidateAutosize != nil {
+		g.add(s.autosizes())
+	}
+	if s.cfg.Recommendations != nil {
+		g.add(s.recommendations())
+	}
 	if s.cfg.IssueJoinToken != nil {
 		g.add(s.joinTokens())
 	}

@@ -24,6 +24,7 @@ func newScheme() (*runtime.Scheme, error) {
 	}
 	scheme.AddKnownTypes(swellVersion, &v1alpha1.SlotPolicy{}, &v1alpha1.SlotPolicyList{})
 	scheme.AddKnownTypes(swellVersion, &v1alpha1.StartupBoost{}, &v1alpha1.StartupBoostList{})
+	scheme.AddKnownTypes(swellVersion, &v1alpha1.Autosize{}, &v1alpha1.AutosizeList{})
 	// Clients name the options' group as meta.k8s.io where they don't name the object's.
 	metav1.AddToGroupVersion(scheme, metav1.SchemeGroupVersion)
 	return scheme, nil

@@ -118,10 +118,10 @@ func (c *Controller) see(pod *corev1.Pod, now time.Time) *seenPod {
 	case s == nil:
 		s = &seenPod{sizes: sizes, since: now}
 		c.seen[string(pod.UID)] = s
-		if note, ok := noteOf(pod); !ok {
-			s.since = pod.CreationTimestamp.Time
-		} else if note.Sizes == sizes {
+		if note, ok := noteOf(pod); ok && note.Sizes == sizes {
 			s.since = note.At.Time
+		} else if !ok && pod.Generation <= 1 { // nobody has resized it
+			s.since = pod.CreationTimestamp.Time
 		}
 	case s.sizes != sizes:
 		s.sizes, s.since = sizes, now

@@ -26,6 +26,7 @@ import (
 	"swell.dev/swell/controlplane/auth"
 	"swell.dev/swell/controlplane/nodes"
 	"swell.dev/swell/controlplane/scheduler"
+	"swell.dev/swell/controlplane/sizing"
 	"swell.dev/swell/controlplane/slots"
 	"swell.dev/swell/controlplane/store"
 	"swell.dev/swell/controlplane/streaming"
@@ -51,7 +52,8 @@ type controlPlane struct {
 	store    *store.Store
 	sched    *scheduler.Scheduler
 	hub      *nodes.Hub
-	slots    *slots.Controller // nil: prescheduling is off
+	slots    *slots.Controller  // nil: prescheduling is off
+	sizing   *sizing.Controller // nil: there are no recommendations
 	api      *apiserver.Server
 	apiMade  chan struct{} // closed when api is there
 	https    *http.Server
@@ -155,9 +157,12 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 	if c.sched, err = c.startScheduler(running, pods); err != nil {
 		return err
 	}
+	if c.sizing, err = c.newSizing(); err != nil {
+		return err
+	}
 	if c.hub, err = nodes.New(nodes.Config{
 		Store: c.store, Ledger: tolerantLedger{c.ledger, c.log}, Scheduler: c.sched, Pods: pods.index, PodsVersion: c.loadedAt, Redeem: c.tokens.Redeem, Sign: c.ca.SignNode, Log: c.log,
-		SlotReported: c.slotReported,
+		SlotReported: c.slotReported, UsageTold: c.usageTold,
 	}); err != nil {
 		return err
 	}
@@ -172,6 +177,9 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 	c.run(running, "nodes", c.hub.Run)
 	if c.slots != nil {
 		c.run(running, "slots", c.slots.Run)
+	}
+	if c.sizing != nil {
+		c.run(running, "sizing", c.sizing.Run)
 	}
 	c.run(running, "ledger of capacity", c.followPods)
 	c.run(running, "store", func(ctx context.Context) error {
@@ -222,7 +230,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 	if c.slots != nil {
 		ahead = c.slots
 	}
-	return apiserver.New(apiserver.Config{
+	cfg := apiserver.Config{
 		Slots:     ahead,
 		Store:     c.store,
 		Scheduler: c.sched,
@@ -238,12 +246,17 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		ImportImage:    c.importImage,
 		ListImages:     c.listImages,
 		IssueJoinToken: c.issueJoinToken,
-		Metrics:        newMetrics(c.store, c.slots),
+		Metrics:        newMetrics(c.store, c.slots, c.sizing),
 		Authenticate:   users.Authenticate,
 		Authorize:      auth.Authorize,
 		Version:        c.version,
 		Log:            c.log,
-	})
+	}
+	if c.sizing != nil {
+		cfg.Recommendations, cfg.InitialSize = c.sizing.Recommendations, c.sizing.Initial
+		cfg.Admission.DefaultAutosize, cfg.Admission.ValidateAutosize = admission.DefaultAutosize, admission.ValidateAutosize
+	}
+	return apiserver.New(cfg)
 }
 
 func (c *controlPlane) users() (*auth.Authenticator, error) {

@@ -33,6 +33,7 @@ type controlPlaneConfig struct {
 	TokenFile       string
 	PriceFile       string
 	Prescheduling   preschedulingConfig
+	Sizing          sizingConfig
 }
 
 func (c *controlPlaneConfig) flags(f *pflag.FlagSet, nodeListen string) {
@@ -46,11 +47,15 @@ func (c *controlPlaneConfig) flags(f *pflag.FlagSet, nodeListen string) {
 	f.StringVar(&c.TokenFile, "token-file", "", `bearer tokens, a line each: token,user,uid,"group1,group2" (default DATA-DIR/tokens.csv)`)
 	f.BoolVar(&c.AllowPrivileged, "allow-privileged", false, "let users run containers with rights over their host: privileged ones, and capabilities such as SYS_ADMIN")
 	c.Prescheduling.flags(f)
+	c.Sizing.flags(f)
 	f.StringVar(&c.PriceFile, "price-file", "", "prices to bill by (default: the list that Swell ships)")
 }
 
 func (c *controlPlaneConfig) validate() error {
 	if err := c.Prescheduling.validate(); err != nil {
+		return err
+	}
+	if err := c.Sizing.validate(); err != nil {
 		return err
 	}
 	for _, a := range []struct{ flag, value string }{{"--listen", c.Listen}, {"--node-listen", c.NodeListen}} {

@@ -6,17 +6,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"swell.dev/swell/controlplane/sizing"
 	"swell.dev/swell/controlplane/slots"
 	"swell.dev/swell/controlplane/store"
 )
 
 // newMetrics serves the control plane's own metrics with those that the embedded etcd and Go's runtime keep
 // in the process's default registry.
-func newMetrics(s *store.Store, ahead *slots.Controller) http.Handler {
+func newMetrics(s *store.Store, ahead *slots.Controller, sizes *sizing.Controller) http.Handler {
 	own := prometheus.NewRegistry()
 	own.MustRegister(storeMetrics{s})
 	if ahead != nil {
 		own.MustRegister(slotMetrics{ahead})
+	}
+	if sizes != nil {
+		own.MustRegister(sizingMetrics{sizes})
 	}
 	return promhttp.HandlerFor(prometheus.Gatherers{own, prometheus.DefaultGatherer}, promhttp.HandlerOpts{})
 }

@@ -41,6 +41,10 @@ func newObject(resource string) controlplane.Object {
 		return &v1alpha1.SlotPolicy{}
 	case "startupboosts":
 		return &v1alpha1.StartupBoost{}
+	case "autosizes":
+		return &v1alpha1.Autosize{}
+	case "usagecheckpoints":
+		return &v1alpha1.UsageCheckpoint{}
 	case "priorityclasses":
 		return &schedulingv1.PriorityClass{}
 	}
@@ -72,6 +76,10 @@ func durable(o controlplane.Object) controlplane.Object {
 	case *v1alpha1.SlotPolicy:
 		out := *o
 		out.Status = v1alpha1.SlotPolicyStatus{}
+		return &out
+	case *v1alpha1.Autosize:
+		out := *o
+		out.Status = v1alpha1.AutosizeStatus{}
 		return &out
 	}
 	return o
