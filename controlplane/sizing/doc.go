@@ -15,7 +15,8 @@
 //
 // The decision when to resize is made so that sizes come to rest: a container grows when its target is above its
 // size by some percent, and shrinks when its size is above the upper bound; what it then gets is the target,
-// which lies between. One step is bounded, as is the pace.
+// which lies between. Memory doesn't shrink before a whole day was seen, nor below what is in use. One step is
+// bounded, as is the pace.
 //
 // usage.go, estimate.go, step.go and resize.go are pure. core.go keeps the workloads; Controller is the goroutine
 // around it. Everything is in memory and, at a slow rhythm, in checkpoints (checkpoint.go): a restart loses what

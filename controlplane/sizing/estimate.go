@@ -29,6 +29,7 @@ type estimate struct {
 	target, lower, upper amounts
 	cpu, memory          points
 	history              time.Duration
+	young                bool // less than a day was seen: memory may have its peak still to come
 }
 
 // points are a histogram's, in cores or bytes.
@@ -46,6 +47,7 @@ func (u *usage) estimate(a aims, day time.Duration, now time.Time) (estimate, bo
 		return estimate{}, false
 	}
 	e := estimate{history: u.until.Sub(u.since)}
+	e.young = e.history < day
 	cpu, ok := pointsOf(u.cpu, a.cpu, now)
 	memory, too := pointsOf(u.memory, a.memory, now)
 	if !ok || !too {

@@ -269,7 +269,11 @@ func (c *Controller) plan(p *policy, pod *corev1.Pod, owner controlplane.Owner, 
 func (c *Controller) estimateLocked(w *workload, p *policy, container string, now time.Time) (*estimate, *usage, bounds) {
 	b := p.of(container)
 	u := w.containers[container]
-	if u == nil || !b.cpu && !b.memory || min(u.until.Sub(u.since), u.observed) < p.history {
+	if u == nil || !b.cpu && !b.memory {
+		return nil, nil, b
+	}
+	// A container that was killed for want of memory tells enough by that.
+	if min(u.until.Sub(u.since), u.observed) < p.history && u.oomKills == 0 {
 		return nil, nil, b
 	}
 	e, ok := u.estimate(p.aims, c.cfg.Day, now)

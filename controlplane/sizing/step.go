@@ -31,7 +31,11 @@ func (b *bounds) step(now amounts, e *estimate, needed int64) amounts {
 		next.cpu = b.one(now.cpu, e.target.cpu, e.upper.cpu, b.min.cpu, b.max.cpu, 1, 0)
 	}
 	if b.memory && now.memory > 0 {
-		next.memory = b.one(now.memory, e.target.memory, e.upper.memory, b.min.memory, b.max.memory, mebibyte, needed)
+		upper := e.upper.memory
+		if e.young {
+			upper = max(upper, now.memory)
+		}
+		next.memory = b.one(now.memory, e.target.memory, upper, b.min.memory, b.max.memory, mebibyte, needed)
 	}
 	return next
 }
@@ -50,13 +54,16 @@ func (b *bounds) one(now, target, upper, least, most, unit, needed int64) int64 
 	}
 	mustMove := least > 0 && now < least || most > 0 && now > most
 	switch {
-	case wanted > now && (mustMove || float64(wanted) >= float64(now)*(1+b.change)):
+	case wanted > now && (mustMove || float64(wanted) >= float64(now)*(1+b.change-rounding)):
 		return min(wanted, max(roundDown(float64(now)*(1+b.up), unit), now+unit))
-	case wanted < now && (mustMove || float64(wanted) <= float64(now)*(1-b.change) && now > max(capped(upper, least, most), wanted)):
-		return max(wanted, roundUp(float64(now)*(1-b.down), unit))
+	case wanted < now && (mustMove || float64(wanted) <= float64(now)*(1-b.change+rounding) && now > max(capped(upper, least, most), wanted)):
+		return max(wanted, min(roundUp(float64(now)*(1-b.down), unit), now-unit))
 	}
 	return now
 }
+
+// rounding is what a share may be off by in floating point.
+const rounding = 1e-9
 
 func roundUp(v float64, unit int64) int64   { return int64(math.Ceil(v/float64(unit))) * unit }
 func roundDown(v float64, unit int64) int64 { return int64(math.Floor(v/float64(unit))) * unit }
