@@ -24,6 +24,7 @@ type Config struct {
 	Volumes Volumes
 	Cgroups Cgroups
 	Journal Journal
+	Bursts  Bursts // nil: pods never have more than their size
 
 	Logger         *slog.Logger  // nil: slog.Default
 	ClusterDomain  string        // of a pod's fully qualified name; empty: cluster.local

@@ -13,6 +13,8 @@ type (
 
 	// inAssign is a new desired state of the pod.
 	inAssign struct{ Assignment Assignment }
+	// inBursting says that the pod has begun to have more than its size, or with nil that it has come to rest.
+	inBursting struct{ State *BurstState }
 	// inRemove says that the pod is no longer desired at all.
 	inRemove struct{}
 	// inObserved is what the runtime listed, at adoption or later. Containers that began after At are

@@ -39,7 +39,9 @@ type machine struct {
 	adopted     bool // what the runtime holds is known
 
 	actuated map[string]corev1.ResourceRequirements // what the kernel was last told
+	resized  int                                    // counts changes of actuated
 	resize   resizeState
+	bursting *BurstState // nil: it has no more than its size
 
 	successor  *Assignment // a slot's: it has nothing that its pod could use, and makes room for it
 	removed    bool        // no longer desired: leave nothing
@@ -118,6 +120,8 @@ func (m *machine) observe(in input) {
 	switch in := in.(type) {
 	case inAssign:
 		m.assign(in.Assignment)
+	case inBursting:
+		m.bursting = in.State
 	case inRemove:
 		m.removed, m.successor = true, nil
 	case inObserved:

@@ -116,6 +116,7 @@ func (m *machine) resizedDone(in inResized) {
 		return
 	}
 	m.actuated = in.Resources
+	m.resized++
 	m.resize.err, m.resize.retry = "", retry{}
 	if in.MeterErr != nil {
 		m.meterDirty = true

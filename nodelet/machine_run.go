@@ -54,6 +54,7 @@ func (m *machine) setUpDone(in inSetUp) {
 	m.sandbox, m.prepared = in.Sandbox, in.Version
 	if m.actuated == nil {
 		m.actuated = in.Resources
+		m.resized++
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // Reasons of containers that wait and need nothing.
@@ -254,6 +256,9 @@ func (m *machine) newConditions(st *corev1.PodStatus) []corev1.PodCondition {
 		}
 		own = append(own, r)
 	}
+	if m.bursting != nil {
+		own = append(own, burstingCondition(m.bursting))
+	}
 	for i := range own {
 		own[i].LastTransitionTime = metav1.NewTime(m.now)
 		if old := findCondition(m.conditions, own[i].Type); old != nil && old.Status == own[i].Status {
@@ -262,7 +267,7 @@ func (m *machine) newConditions(st *corev1.PodStatus) []corev1.PodCondition {
 	}
 	for _, c := range pod.Status.Conditions {
 		switch c.Type {
-		case corev1.PodReadyToStartContainers, corev1.PodInitialized, corev1.PodReady, corev1.ContainersReady, corev1.PodResizeInProgress:
+		case corev1.PodReadyToStartContainers, corev1.PodInitialized, corev1.PodReady, corev1.ContainersReady, corev1.PodResizeInProgress, v1alpha1.ConditionBursting:
 		default:
 			if findCondition(own, c.Type) == nil {
 				own = append(own, c)

@@ -43,6 +43,7 @@ type worker struct {
 	reportAt  time.Time   // when to report at the latest, of a pod on its way to running
 	status    []byte      // as published
 	slot      *SlotReport // as published
+	bursts    bursts
 }
 
 // saveLag is how far a record may lag behind its pod. What happens meanwhile shares a write.
@@ -118,6 +119,7 @@ func (w *worker) take() (input, bool) {
 // run ends when ctx does or the pod is finished. The first input is an inList.
 func (w *worker) run(ctx context.Context) {
 	defer close(w.done)
+	defer w.endBursts()
 	defer w.tasks.Wait()
 	defer w.cancel()
 	w.saveAssignment()
@@ -222,6 +224,7 @@ func (w *worker) handle(ctx context.Context, in input) {
 func (w *worker) step(ctx context.Context, in input) {
 	w.moved = true
 	actions := w.machine.step(time.Now(), in)
+	defer w.tellBursts()
 	w.unsaved = w.unsaved || in != nil || len(actions) > 0
 	for _, act := range actions {
 		a, allocated := w.machine.a, w.machine.allocated

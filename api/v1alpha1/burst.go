@@ -18,6 +18,9 @@ const (
 	AnnotationLatency = "swell.dev/latency"
 )
 
+// ConditionBursting stands on a pod that has, or a moment ago had, more than its size.
+const ConditionBursting corev1.PodConditionType = "swell.dev/Bursting"
+
 // Values of AnnotationLatency.
 const (
 	LatencyCritical = "critical"

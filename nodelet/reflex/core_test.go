@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"swell.dev/swell/nodelet"
 )
 
 const ms = time.Millisecond
@@ -112,7 +114,7 @@ func TestPoolIsSharedByRank(t *testing.T) {
 	pod := func(uid string, rank int) Pod {
 		return Pod{UID: uid, Size: 100, Bound: 1100, Budget: time.Minute, Rank: rank}
 	}
-	w := newWorld(t, 2000, pod("batch", RankBestEffort), pod("a", RankDefault), pod("b", RankDefault), pod("web", RankCritical))
+	w := newWorld(t, 2000, pod("batch", nodelet.RankBestEffort), pod("a", nodelet.RankDefault), pod("b", nodelet.RankDefault), pod("web", nodelet.RankCritical))
 	w.stop("batch")
 	w.stop("a")
 	w.want("both fit", map[string]int64{"batch": 1000, "a": 1000})

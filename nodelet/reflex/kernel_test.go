@@ -15,6 +15,7 @@ import (
 	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/cgroups"
 	"swell.dev/swell/cgroups/throttle"
+	"swell.dev/swell/nodelet"
 )
 
 const patience = time.Minute
@@ -108,7 +109,7 @@ func TestKernelReflex(t *testing.T) {
 	o := newPods(t, "bursts", "steady")
 	var mu sync.Mutex // guards what follows
 	var billed usagev1.Burst
-	told := make(chan State, 16)
+	told := make(chan *nodelet.BurstState, 16)
 	r := New(Config{
 		Tree: o,
 		Meter: func(uid string, add usagev1.Burst) error {
@@ -121,24 +122,24 @@ func TestKernelReflex(t *testing.T) {
 			billed.CPUMillis += add.CPUMillis
 			return nil
 		},
-		Tell: func(_ string, s State) { told <- s },
+		Tell: func(_ string, s *nodelet.BurstState) { told <- s },
 	})
 	defer r.Close()
 	if r.Stats().Rung != "" {
 		t.Error("something is loaded with no pod that may burst")
 	}
-	must(t, r.Set("bursts", v1alpha1.Burst{CPUMilli: 450, Budget: 200 * time.Millisecond}, RankDefault))
+	must(t, r.Set("bursts", v1alpha1.Burst{CPUMilli: 450, Budget: 200 * time.Millisecond}, nodelet.RankDefault))
 	if want, held := r.Pool(); want != 400 || held != 0 {
 		t.Errorf("pool: %d wanted, %d held", want, held)
 	}
 	r.Grant(300)
 	o.await(t, "bursts", "with a pool of 300m", func(milli int64) bool { return milli == size+300 })
 	s := receive(t, told)
-	if !s.Bursting || s.Bursts != 1 || s.Left > 200*time.Millisecond {
+	if s == nil || s.Bursts != 1 || s.Left > 200*time.Millisecond {
 		t.Errorf("told: %+v", s)
 	}
 	o.await(t, "bursts", "with its budget used up", func(milli int64) bool { return milli == size })
-	if s := receive(t, told); s.Bursting {
+	if s := receive(t, told); s != nil {
 		t.Errorf("told: %+v", s)
 	}
 	if l, err := o.Group("steady").Read(); err != nil || cgroups.MilliOfQuota(l.Quota) != size {
@@ -147,7 +148,7 @@ func TestKernelReflex(t *testing.T) {
 	if stats := r.Stats(); stats.Reactions == 0 || stats.Throttled == 0 || stats.Latency(0.5) <= 0 || stats.Rung == "" {
 		t.Errorf("%+v", stats)
 	}
-	must(t, r.Set("bursts", v1alpha1.Burst{CPUMilli: 450, Budget: time.Hour}, RankDefault))
+	must(t, r.Set("bursts", v1alpha1.Burst{CPUMilli: 450, Budget: time.Hour}, nodelet.RankDefault))
 	o.await(t, "bursts", "with a large budget", func(milli int64) bool { return milli == size+300 })
 	r.Remove("bursts")
 	o.await(t, "bursts", "when it may no longer", func(milli int64) bool { return milli == size })
@@ -159,14 +160,14 @@ func TestKernelReflex(t *testing.T) {
 	}
 }
 
-func receive(t *testing.T, told <-chan State) State {
+func receive(t *testing.T, told <-chan *nodelet.BurstState) *nodelet.BurstState {
 	t.Helper()
 	select {
 	case s := <-told:
 		return s
 	case <-time.After(patience):
 		t.Fatal("nothing is told")
-		return State{}
+		return nil
 	}
 }
 
@@ -175,11 +176,11 @@ func TestKernelReflexByPolling(t *testing.T) {
 	o := newPods(t, "polled")
 	r := New(Config{
 		Tree: o, Rungs: []throttle.Rung{throttle.Poll},
-		Meter: func(string, usagev1.Burst) error { return nil }, Tell: func(string, State) {},
+		Meter: func(string, usagev1.Burst) error { return nil }, Tell: func(string, *nodelet.BurstState) {},
 	})
 	defer r.Close()
 	r.Grant(1000)
-	must(t, r.Set("polled", v1alpha1.Burst{CPUMilli: 550, Budget: time.Hour}, RankDefault))
+	must(t, r.Set("polled", v1alpha1.Burst{CPUMilli: 550, Budget: time.Hour}, nodelet.RankDefault))
 	o.await(t, "polled", "stopped", func(milli int64) bool { return milli == size+500 })
 	r.Grant(0)
 	o.await(t, "polled", "without a pool", func(milli int64) bool { return milli == size })

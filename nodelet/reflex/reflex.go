@@ -15,6 +15,7 @@ import (
 	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/cgroups"
 	"swell.dev/swell/cgroups/throttle"
+	"swell.dev/swell/nodelet"
 )
 
 // tree is the pods' part of the cgroup tree.
@@ -32,26 +33,11 @@ type Config struct {
 	Tree tree
 	// Meter adds to what a pod is billed for its bursts.
 	Meter func(podUID string, add usagev1.Burst) error
-	// Tell is called when a pod begins to burst or has come to rest for a while, at most every few seconds.
-	Tell  func(podUID string, s State)
+	// Tell is called when a pod begins to burst, and with nil when it has come to rest for a while.
+	Tell  func(podUID string, s *nodelet.BurstState)
 	Rungs []throttle.Rung // how throttling may be detected; none: by whatever the host has
 	Log   *slog.Logger
 }
-
-// State is what a pod's owner sees of its bursts.
-type State struct {
-	Bursting bool // has had more than its size within the last seconds
-	Allowed  v1alpha1.Burst
-	Left     time.Duration // of the budget
-	Bursts   int64         // so far
-}
-
-// Ranks of pods that want to burst.
-const (
-	RankCritical = iota
-	RankDefault
-	RankBestEffort
-)
 
 const (
 	slowEvery = time.Second     // metering, and what is told
@@ -205,7 +191,7 @@ func (r *Reflex) Remove(uid string) {
 		}
 	}
 	if told {
-		r.cfg.Tell(uid, State{})
+		r.cfg.Tell(uid, nil)
 	}
 }
 
@@ -351,8 +337,8 @@ func (r *Reflex) contendedLocked(idle *idler, now time.Time) {
 // tell meters, and tells of pods that began or came to rest. It reports whether all have been told to rest.
 func (r *Reflex) tell() (quiet bool) {
 	type news struct {
-		uid string
-		State
+		uid   string
+		state *nodelet.BurstState
 	}
 	var out []news
 	quiet = true
@@ -364,13 +350,17 @@ func (r *Reflex) tell() (quiet bool) {
 		quiet = quiet && !bursting
 		if bursting != w.told {
 			w.told = bursting
-			p := r.core.pods[uid]
-			out = append(out, news{uid, State{bursting, w.allowed, max(p.left, 0), p.bursts}})
+			var state *nodelet.BurstState
+			if bursting {
+				p := r.core.pods[uid]
+				state = &nodelet.BurstState{Allowed: w.allowed, Left: max(p.left, 0), Bursts: p.bursts}
+			}
+			out = append(out, news{uid, state})
 		}
 	}
 	r.mu.Unlock()
 	for _, n := range out {
-		r.cfg.Tell(n.uid, n.State)
+		r.cfg.Tell(n.uid, n.state)
 	}
 	return quiet
 }

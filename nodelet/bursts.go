@@ -1,0 +1,131 @@
+package nodelet
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"swell.dev/swell/api/v1alpha1"
+)
+
+// Bursts lets pods have more CPU than their size for a while; package reflex does.
+type Bursts interface {
+	// Set lets a pod burst, or changes what it may. It is called again after each change of the pod's size.
+	Set(podUID string, allowed v1alpha1.Burst, rank int) error
+	// Remove ends that. One that may not burst is no error.
+	Remove(podUID string)
+}
+
+// Ranks of pods that want to burst where not all can: the lowest comes first.
+const (
+	RankCritical = iota // swell.dev/latency: critical
+	RankDefault
+	RankBestEffort // swell.dev/qos: best-effort
+)
+
+// BurstState is what a pod's owner sees of its bursts.
+type BurstState struct {
+	Allowed v1alpha1.Burst
+	Left    time.Duration // of the budget
+	Bursts  int64         // so far
+}
+
+// Bursting says that a pod has begun to burst, or with nil that it has come to rest.
+func (n *Nodelet) Bursting(podUID string, s *BurstState) {
+	n.mu.Lock()
+	w := n.workers[podUID]
+	n.mu.Unlock()
+	if w != nil {
+		w.post(inBursting{s})
+	}
+}
+
+// burstWish is what a pod may at present. Pods that may not burst have none.
+type burstWish struct {
+	value string // of the annotation
+	rank  int
+	size  int // counts the changes of the pod's size
+}
+
+// burst answers the pod's present wish.
+func (m *machine) burst() *burstWish {
+	value, ok := m.a.Pod.Annotations[v1alpha1.AnnotationBurst]
+	if !ok || !m.setUp || m.actuated == nil || m.isSlot() || m.stop != nil || m.removed {
+		return nil
+	}
+	rank := RankDefault
+	switch pod := m.a.Pod; {
+	case pod.Annotations[v1alpha1.AnnotationLatency] == v1alpha1.LatencyCritical:
+		rank = RankCritical
+	case v1alpha1.QoS(pod) == v1alpha1.QoSBestEffort:
+		rank = RankBestEffort
+	}
+	return &burstWish{value, rank, m.resized}
+}
+
+// bursts tells Bursts what the pod may, whenever that has changed. Telling may take as long as a resize that is
+// under way, so it is done aside, the latest wish last.
+type bursts struct {
+	told *burstWish // belongs to the worker
+
+	mu    sync.Mutex // orders the calls
+	wants sync.Mutex // guards want
+	want  *burstWish
+}
+
+func (w *worker) tellBursts() {
+	to := w.host.cfg.Bursts
+	if to == nil {
+		return
+	}
+	wish := w.machine.burst()
+	if wish == nil && w.bursts.told == nil || wish != nil && w.bursts.told != nil && *wish == *w.bursts.told {
+		return
+	}
+	b := &w.bursts
+	b.told = wish
+	b.wants.Lock()
+	b.want = wish
+	b.wants.Unlock()
+	w.begin(func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.wants.Lock()
+		wish := b.want
+		b.wants.Unlock()
+		if wish == nil {
+			to.Remove(w.uid)
+			return
+		}
+		allowed, err := v1alpha1.ParseBurst(wish.value)
+		if err == nil {
+			err = to.Set(w.uid, allowed, wish.rank)
+		}
+		if err != nil {
+			w.host.cfg.Logger.Warn("a pod can't burst", "pod", w.uid, "error", err)
+		}
+	})
+}
+
+// endBursts forgets a pod that has ended, once nothing else is told of it.
+func (w *worker) endBursts() {
+	if w.bursts.told != nil {
+		w.host.cfg.Bursts.Remove(w.uid)
+	}
+}
+
+// burstingCondition shows a burst apart from the pod's size.
+func burstingCondition(s *BurstState) corev1.PodCondition {
+	of := ""
+	if s.Allowed.CPUMilli > 0 {
+		of = " of up to " + resource.NewMilliQuantity(s.Allowed.CPUMilli, resource.DecimalSI).String() + " CPU"
+	}
+	return corev1.PodCondition{
+		Type: v1alpha1.ConditionBursting, Status: corev1.ConditionTrue, Reason: "Throttled",
+		Message: fmt.Sprintf("The pod has more than its size for a while: burst %d%s, %s of its budget of %s left",
+			s.Bursts, of, s.Left.Round(time.Millisecond), s.Allowed.Budget),
+	}
+}
