@@ -16,6 +16,9 @@ type Journal interface {
 	// Stop ends a pod's open segment at the given wall time (zero: now), clamped so that boundaries
 	// never run backwards. A pod without an open segment is no error.
 	Stop(podUID string, at time.Time) error
+	// Burst adds to what a pod had beyond its size in its open segment. It is durable on return. A pod
+	// without an open segment is no error.
+	Burst(podUID string, add usagev1.Burst) error
 	// Open answers the open segments.
 	Open() []usagev1.Segment
 	// Pending answers closed segments that were not acknowledged, oldest first, at most limit.

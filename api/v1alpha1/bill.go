@@ -19,6 +19,7 @@ type Bill struct {
 	Currency string     `json:"currency"`
 	Lines    []BillLine `json:"lines"`
 	Total    BillTotal  `json:"total"`
+	Burst    BillBurst  `json:"burst,omitzero"` // what of the total came on top of the sizes
 }
 
 // BillLine is one segment, priced.
@@ -32,6 +33,12 @@ type BillLine struct {
 	Start        metav1.Time `json:"start"`
 	End          metav1.Time `json:"end,omitzero"` // absent while the segment is open
 	BillTotal    `json:",inline"`
+	Burst        BillBurst `json:"burst,omitzero"` // what of these sums came on top of the size
+}
+
+// BillBurst is what a pod had beyond its size.
+type BillBurst struct {
+	BillTotal `json:",inline"` // Milliseconds: with any burst
 }
 
 // BillTotal holds quantities in thousandths and money in whole millionths of the currency.

@@ -32,6 +32,7 @@ CREATE TABLE IF NOT EXISTS segments (
 	cpu_milli INTEGER NOT NULL, memory_bytes INTEGER NOT NULL,
 	start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL CHECK (end_ms >= start_ms),
 	labels TEXT NOT NULL,
+	burst_ms INTEGER NOT NULL DEFAULT 0, burst_cpu_milli_ms INTEGER NOT NULL DEFAULT 0, burst_memory_mib_ms INTEGER NOT NULL DEFAULT 0,
 	PRIMARY KEY (pod_uid, generation, sequence)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS segments_by_pod ON segments (namespace, pod, start_ms);
@@ -58,7 +59,27 @@ func Open(path string) (*Ledger, error) {
 	if _, err := db.Exec(schema); err != nil {
 		return nil, errors.Join(fmt.Errorf("ledger %s: %w", path, explain(err)), db.Close())
 	}
+	if err := addColumns(db); err != nil {
+		return nil, errors.Join(fmt.Errorf("ledger %s: %w", path, explain(err)), db.Close())
+	}
 	return &Ledger{path: path, db: db, open: map[string][]usagev1.Segment{}}, nil
+}
+
+// addColumns brings a file of an earlier version up to date.
+func addColumns(db *sql.DB) error {
+	for _, name := range []string{"burst_ms", "burst_cpu_milli_ms", "burst_memory_mib_ms"} {
+		var n int
+		if err := db.QueryRow("SELECT COUNT(*) FROM pragma_table_info('segments') WHERE name = ?", name).Scan(&n); err != nil {
+			return err
+		}
+		if n > 0 {
+			continue
+		}
+		if _, err := db.Exec("ALTER TABLE segments ADD COLUMN " + name + " INTEGER NOT NULL DEFAULT 0"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close closes the file.
@@ -72,7 +93,7 @@ func (e *ConflictError) Error() string {
 	return fmt.Sprintf("%d segments came again with other contents; the first stands; one of them is %s", len(e.IDs), e.IDs[0])
 }
 
-const columns = "pod_uid, generation, sequence, namespace, pod, node, class, qos, cpu_milli, memory_bytes, start_ms, end_ms, labels"
+const columns = "pod_uid, generation, sequence, namespace, pod, node, class, qos, cpu_milli, memory_bytes, start_ms, end_ms, labels, burst_ms, burst_cpu_milli_ms, burst_memory_mib_ms"
 
 // Record makes closed segments durable, all or none.
 func (l *Ledger) Record(ctx context.Context, segments []usagev1.Segment) error {
@@ -81,7 +102,7 @@ func (l *Ledger) Record(ctx context.Context, segments []usagev1.Segment) error {
 		return fmt.Errorf("ledger %s: %w", l.path, explain(err))
 	}
 	defer func() { _ = tx.Rollback() }() // no effect after Commit
-	insert, err := tx.PrepareContext(ctx, "INSERT INTO segments ("+columns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING")
+	insert, err := tx.PrepareContext(ctx, "INSERT INTO segments ("+columns+") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING")
 	if err != nil {
 		return fmt.Errorf("ledger %s: %w", l.path, explain(err))
 	}
@@ -97,7 +118,8 @@ func (l *Ledger) Record(ctx context.Context, segments []usagev1.Segment) error {
 			return fmt.Errorf("segment %s: %w", s.ID, err)
 		}
 		res, err := insert.ExecContext(ctx, s.PodUID, s.Generation, s.Sequence, s.Namespace, s.Pod, s.Node, s.ComputeClass, s.QoS,
-			s.CPUMilli, s.MemoryBytes, s.Start.UnixMilli(), s.End.UnixMilli(), string(labels))
+			s.CPUMilli, s.MemoryBytes, s.Start.UnixMilli(), s.End.UnixMilli(), string(labels),
+			s.Burst.Millis, s.Burst.CPUMillis, s.Burst.MemoryMillis)
 		if err != nil {
 			return fmt.Errorf("ledger %s: segment %s: %w", l.path, s.ID, explain(err))
 		}
@@ -127,7 +149,7 @@ func (l *Ledger) Record(ctx context.Context, segments []usagev1.Segment) error {
 
 func same(a, b usagev1.Segment) bool {
 	return a.ID == b.ID && a.Namespace == b.Namespace && a.Pod == b.Pod && a.Node == b.Node && a.ComputeClass == b.ComputeClass &&
-		a.QoS == b.QoS && a.CPUMilli == b.CPUMilli && a.MemoryBytes == b.MemoryBytes &&
+		a.QoS == b.QoS && a.Burst == b.Burst && a.CPUMilli == b.CPUMilli && a.MemoryBytes == b.MemoryBytes &&
 		a.Start.UnixMilli() == b.Start.UnixMilli() && a.End.UnixMilli() == b.End.UnixMilli() && maps.Equal(a.Labels, b.Labels)
 }
 
@@ -236,7 +258,7 @@ func query(ctx context.Context, q querier, text string, args ...any) ([]usagev1.
 		var start, end int64
 		var labels string
 		if err := rows.Scan(&s.PodUID, &s.Generation, &s.Sequence, &s.Namespace, &s.Pod, &s.Node, &s.ComputeClass, &s.QoS,
-			&s.CPUMilli, &s.MemoryBytes, &start, &end, &labels); err != nil {
+			&s.CPUMilli, &s.MemoryBytes, &start, &end, &labels, &s.Burst.Millis, &s.Burst.CPUMillis, &s.Burst.MemoryMillis); err != nil {
 			return nil, err
 		}
 		s.Start, s.End = time.UnixMilli(start).UTC(), time.UnixMilli(end).UTC()

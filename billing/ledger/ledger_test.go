@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -155,5 +156,46 @@ func TestConcurrentNodes(t *testing.T) {
 	wg.Wait()
 	if got := all(t, l, Filter{}); len(got) != 160 {
 		t.Errorf("%d segments of 160", len(got))
+	}
+}
+
+// TestEarlierFile: a ledger from before bursts were metered is brought up to date, and its segments had none.
+func TestEarlierFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	db, err := sql.Open("sqlite", "file:"+path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, statement := range []string{
+		`CREATE TABLE segments (pod_uid TEXT NOT NULL, generation INTEGER NOT NULL, sequence INTEGER NOT NULL,
+			namespace TEXT NOT NULL, pod TEXT NOT NULL, node TEXT NOT NULL, class TEXT NOT NULL, qos TEXT NOT NULL,
+			cpu_milli INTEGER NOT NULL, memory_bytes INTEGER NOT NULL, start_ms INTEGER NOT NULL, end_ms INTEGER NOT NULL,
+			labels TEXT NOT NULL, PRIMARY KEY (pod_uid, generation, sequence)) STRICT, WITHOUT ROWID`,
+		`INSERT INTO segments VALUES ('a', 1, 1, 'default', 'a', 'n', 'general-purpose', 'default', 100, 200, 1000, 2000, 'null')`,
+	} {
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		l, err := Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next := segment("b", 1, 0, 1000)
+		next.Burst = usagev1.Burst{Millis: 1, CPUMillis: 2, MemoryMillis: 3}
+		if err := l.Record(t.Context(), []usagev1.Segment{next}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := l.Segments(t.Context(), Filter{})
+		if err != nil || len(got) != 2 || got[0].Burst != (usagev1.Burst{}) || got[1].Burst != next.Burst {
+			t.Errorf("%+v, %v", got, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

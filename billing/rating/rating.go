@@ -19,7 +19,23 @@ type Line struct {
 	Duration   time.Duration // whole milliseconds
 	VCPUMillis int64         // vCPU × milliseconds, rounded half to even
 	GiBMillis  int64         // GiB × milliseconds, rounded half to even
+	CostMicros int64         // bursts included
+	Burst      Burst
+}
+
+// Burst is what a segment's pod had beyond its size, priced as the size is.
+type Burst struct {
+	Duration   time.Duration // with any burst
+	VCPUMillis int64
+	GiBMillis  int64
 	CostMicros int64
+}
+
+func (b *Burst) add(c Burst) {
+	b.Duration += c.Duration
+	b.VCPUMillis += c.VCPUMillis
+	b.GiBMillis += c.GiBMillis
+	b.CostMicros += c.CostMicros
 }
 
 // Bill is a pod's lines, oldest first, and their sums.
@@ -30,6 +46,7 @@ type Bill struct {
 	VCPUMillis             int64
 	GiBMillis              int64
 	CostMicros             int64
+	Burst                  Burst // of all lines, which the sums above hold as well
 }
 
 // Rate prices segments as of now. Segments that stand in the input twice count once. Bills are sorted by
@@ -57,6 +74,7 @@ func Rate(book *billing.PriceBook, segments []usagev1.Segment, now time.Time) ([
 		b.VCPUMillis += line.VCPUMillis
 		b.GiBMillis += line.GiBMillis
 		b.CostMicros += line.CostMicros
+		b.Burst.add(line.Burst)
 	}
 	bills := make([]Bill, 0, len(byPod))
 	for _, b := range byPod {
@@ -88,13 +106,17 @@ func rateOne(book *billing.PriceBook, seg *usagev1.Segment, now time.Time) (Line
 	if err := line.price(rate, uint64(seg.CPUMilli), uint64(seg.MemoryBytes), uint64(end.UnixMilli()-seg.Start.UnixMilli())); err != nil {
 		return Line{}, fmt.Errorf("segment %s: %w", seg.ID, err)
 	}
+	if err := line.priceBurst(rate, seg.Burst); err != nil {
+		return Line{}, fmt.Errorf("segment %s: burst: %w", seg.ID, err)
+	}
 	return line, nil
 }
 
 // What things are divided by.
 const (
-	milli         = 1000      // milli-CPU in a vCPU
-	gib           = 1 << 30   // bytes in a GiB
+	milli         = 1000    // milli-CPU in a vCPU
+	gib           = 1 << 30 // bytes in a GiB
+	mibOfGiB      = 1 << 10
 	hourMillis    = 3_600_000 // milliseconds in an hour, for which prices are
 	picosPerMicro = 1_000_000 // units of a price in a unit of a cost
 )
@@ -125,4 +147,41 @@ func (l *Line) price(rate billing.Rate, cpuMilli, memory, millis uint64) (err er
 		l.CostMicros, err = sum.Round(milli/8*gib, hourMillis*picosPerMicro)
 	}
 	return err
+}
+
+// priceBurst adds what came on top of the size. Quantities and costs of a line hold it.
+func (l *Line) priceBurst(rate billing.Rate, b usagev1.Burst) (err error) {
+	if b.Millis < 0 || b.CPUMillis < 0 || b.MemoryMillis < 0 {
+		return fmt.Errorf("%+v: it can't be negative", b)
+	}
+	if b == (usagev1.Burst{}) {
+		return nil
+	}
+	l.Burst.Duration = time.Duration(b.Millis) * time.Millisecond
+	if l.Burst.VCPUMillis, err = billing.Multiply(uint64(b.CPUMillis), 1).Round(milli, 1); err != nil {
+		return err
+	}
+	if l.Burst.GiBMillis, err = billing.Multiply(uint64(b.MemoryMillis), 1).Round(mibOfGiB, 1); err != nil {
+		return err
+	}
+	// cost = (milli-CPU×ms × price / 1000 + MiB×ms × price / 1024) / 3.6e6 / 1e6, over one denominator.
+	cpu, err := billing.Multiply(uint64(b.CPUMillis), uint64(rate.CPU)).Times(mibOfGiB / 8)
+	if err != nil {
+		return err
+	}
+	mem, err := billing.Multiply(uint64(b.MemoryMillis), uint64(rate.Memory)).Times(milli / 8)
+	if err != nil {
+		return err
+	}
+	sum, err := cpu.Plus(mem)
+	if err != nil {
+		return err
+	}
+	if l.Burst.CostMicros, err = sum.Round(milli/8*mibOfGiB, hourMillis*picosPerMicro); err != nil {
+		return err
+	}
+	l.VCPUMillis += l.Burst.VCPUMillis
+	l.GiBMillis += l.Burst.GiBMillis
+	l.CostMicros += l.Burst.CostMicros
+	return nil
 }

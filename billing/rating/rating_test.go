@@ -154,3 +154,26 @@ func BenchmarkRate(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(in)), "ns/segment")
 }
+
+// TestBursts: what came on top of the size costs what the size does, and stands on its own.
+func TestBursts(t *testing.T) {
+	s := segment("p", 1, 1000, 2<<30, 0, time.Hour)
+	s.Burst = usagev1.Burst{Millis: 600_000, CPUMillis: 3000 * 600_000, MemoryMillis: 512 * 600_000}
+	bills, err := rating.Rate(billing.ListPrices(), []usagev1.Segment{s}, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 3 vCPU and half a GiB for ten minutes.
+	want := rating.Burst{Duration: 10 * time.Minute, VCPUMillis: 1_800_000, GiBMillis: 300_000, CostMicros: 3*10_000 + 2_500}
+	b := bills[0]
+	if l := b.Lines[0]; l.Burst != want || b.Burst != want {
+		t.Errorf("%+v, in all %+v, want %+v", l.Burst, b.Burst, want)
+	}
+	if size := int64(60_000 + 2*30_000); b.CostMicros != size+want.CostMicros || b.VCPUMillis != 3_600_000+want.VCPUMillis || b.Duration != time.Hour {
+		t.Errorf("%+v", b)
+	}
+	s.Burst.CPUMillis = -1
+	if _, err := rating.Rate(billing.ListPrices(), []usagev1.Segment{s}, start); err == nil {
+		t.Error("a negative burst was priced")
+	}
+}

@@ -90,6 +90,7 @@ func segmentOf(m *nodev1.Segment) usagev1.Segment {
 		MemoryBytes:  m.MemoryBytes,
 		Start:        time.UnixMilli(m.StartUnixMilli).UTC(),
 		Labels:       m.Labels,
+		Burst:        usagev1.Burst{Millis: m.BurstMillis, CPUMillis: m.BurstCpuMilliMillis, MemoryMillis: m.BurstMemoryMibMillis},
 	}
 	if m.EndUnixMilli != 0 {
 		seg.End = time.UnixMilli(m.EndUnixMilli).UTC()

@@ -114,6 +114,11 @@ func (j *Journal) Stop(podUID string, at time.Time) error {
 	return j.do(func(p *plan) error { p.stop(podUID, at); return nil })
 }
 
+// Burst adds to a pod's open segment. See nodelet.Journal.
+func (j *Journal) Burst(podUID string, add usagev1.Burst) error {
+	return j.do(func(p *plan) error { return p.burst(podUID, add) })
+}
+
 // do has a change planned and made durable by the writer.
 func (j *Journal) do(change func(*plan) error) error {
 	r := &request{plan: change, done: make(chan struct{})}

@@ -65,7 +65,7 @@ func (p *plan) open(seg usagev1.Segment, at time.Time) {
 	if was.open == nil {
 		p.opening++
 	}
-	seg.Sequence, seg.Start, seg.End = was.sequence+1, at, time.Time{}
+	seg.Sequence, seg.Start, seg.End, seg.Burst = was.sequence+1, at, time.Time{}, usagev1.Burst{}
 	p.pods[seg.PodUID] = pod{open: &seg, sequence: seg.Sequence, boundary: at}
 	p.records = append(p.records, record{Start: &seg})
 }
@@ -87,6 +87,28 @@ func (p *plan) stop(podUID string, at time.Time) {
 	p.records = append(p.records, record{Stop: &stop{PodUID: podUID, At: end}})
 }
 
+// burst plans a Burst. See nodelet.Journal.
+func (p *plan) burst(podUID string, add usagev1.Burst) error {
+	if add.Millis < 0 || add.CPUMillis < 0 || add.MemoryMillis < 0 {
+		return fmt.Errorf("pod %s: burst of %+v: %w", podUID, add, errSegment)
+	}
+	was := p.pod(podUID)
+	if was.open == nil || add == (usagev1.Burst{}) {
+		return nil
+	}
+	was.open = withBurst(was.open, add)
+	p.pods[podUID] = was
+	p.records = append(p.records, record{Burst: &burst{PodUID: podUID, Burst: add}})
+	return nil
+}
+
+// withBurst answers an open segment, which is never changed in place, with more of a burst.
+func withBurst(seg *usagev1.Segment, add usagev1.Burst) *usagev1.Segment {
+	next := *seg
+	next.Burst = next.Burst.Add(add)
+	return &next
+}
+
 // interrupt plans the end of everything that a former boot left open.
 func (p *plan) interrupt(at time.Time) {
 	for _, seg := range p.state.open() {
@@ -98,7 +120,7 @@ func (p *plan) interrupt(at time.Time) {
 
 // nothing is a segment of no size.
 func nothing(seg usagev1.Segment) usagev1.Segment {
-	seg.CPUMilli, seg.MemoryBytes = 0, 0
+	seg.CPUMilli, seg.MemoryBytes, seg.Burst = 0, 0, usagev1.Burst{}
 	return seg
 }
 

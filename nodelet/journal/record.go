@@ -26,6 +26,7 @@ type record struct {
 	Anchor *bootclock.Anchor `json:"anchor,omitempty"` // the clock's, from here on
 	Start  *usagev1.Segment  `json:"start,omitempty"`  // opens; the pod's open segment, if any, ends at its start
 	Stop   *stop             `json:"stop,omitempty"`
+	Burst  *burst            `json:"burst,omitempty"`
 	Ack    []usagev1.ID      `json:"ack,omitempty"`
 	Alive  *time.Time        `json:"alive,omitempty"` // what is open was going on at this time
 
@@ -38,6 +39,12 @@ type record struct {
 type stop struct {
 	PodUID string    `json:"podUID"`
 	At     time.Time `json:"at"`
+}
+
+// burst adds to the pod's open segment.
+type burst struct {
+	PodUID string `json:"podUID"`
+	usagev1.Burst
 }
 
 // position is what has to be known of a pod's past to go on.

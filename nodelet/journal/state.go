@@ -40,6 +40,8 @@ func (s *state) apply(r record) error {
 		return s.start(*r.Start)
 	case r.Stop != nil:
 		return s.stop(*r.Stop)
+	case r.Burst != nil:
+		return s.burst(*r.Burst)
 	case r.Ack != nil:
 		s.settle(r.Ack)
 		s.forget(len(s.over))
@@ -92,6 +94,16 @@ func (s *state) stop(st stop) error {
 	s.close(&p, st.At)
 	s.pods[st.PodUID] = p
 	s.reach(st.At)
+	return nil
+}
+
+func (s *state) burst(b burst) error {
+	p := s.pods[b.PodUID]
+	if p.open == nil {
+		return fmt.Errorf("pod %s bursts with no open segment", b.PodUID)
+	}
+	p.open = withBurst(p.open, b.Burst)
+	s.pods[b.PodUID] = p
 	return nil
 }
 

@@ -164,7 +164,7 @@ func (r *Reflex) Remove(uid string) {
 		r.mu.Unlock()
 		return
 	}
-	r.meterLocked(w)
+	due := r.dueLocked(w)
 	if _, err := r.cfg.Tree.SetBurst(uid, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		r.cfg.Log.Warn("a burst wasn't taken back", "pod", uid, "error", err)
 	}
@@ -185,6 +185,7 @@ func (r *Reflex) Remove(uid string) {
 	}
 	signal(r.changed)
 	r.mu.Unlock()
+	r.meter(uid, due)
 	if watcher != nil {
 		if err := watcher.Close(); err != nil {
 			r.cfg.Log.Warn("bursts: not all was unloaded", "error", err)
@@ -338,6 +339,8 @@ func (r *Reflex) contendedLocked(idle *idler, now time.Time) {
 func (r *Reflex) tell() (quiet bool) {
 	type news struct {
 		uid   string
+		due   usagev1.Burst
+		told  bool
 		state *nodelet.BurstState
 	}
 	var out []news
@@ -345,43 +348,51 @@ func (r *Reflex) tell() (quiet bool) {
 	r.mu.Lock()
 	now := monotonic()
 	for uid, w := range r.pods {
-		r.meterLocked(w)
+		n := news{uid: uid, due: r.dueLocked(w)}
 		bursting := w.last > 0 && now-w.last < tellFor
 		quiet = quiet && !bursting
 		if bursting != w.told {
-			w.told = bursting
-			var state *nodelet.BurstState
+			w.told, n.told = bursting, true
 			if bursting {
 				p := r.core.pods[uid]
-				state = &nodelet.BurstState{Allowed: w.allowed, Left: max(p.left, 0), Bursts: p.bursts}
+				n.state = &nodelet.BurstState{Allowed: w.allowed, Left: max(p.left, 0), Bursts: p.bursts}
 			}
-			out = append(out, news{uid, state})
+		}
+		if n.told || n.due != (usagev1.Burst{}) {
+			out = append(out, n)
 		}
 	}
 	r.mu.Unlock()
-	for _, n := range out {
-		r.cfg.Tell(n.uid, n.state)
+	for _, n := range out { // which may wait for the disk
+		r.meter(n.uid, n.due)
+		if n.told {
+			r.cfg.Tell(n.uid, n.state)
+		}
 	}
 	return quiet
 }
 
-// meterLocked hands over what wasn't metered yet, in whole milliseconds.
-func (r *Reflex) meterLocked(w *watched) {
+// dueLocked answers what isn't metered yet, in whole milliseconds.
+func (r *Reflex) dueLocked(w *watched) usagev1.Burst {
 	p := r.core.pods[w.uid]
 	if p == nil {
-		return
+		return usagev1.Burst{}
 	}
-	add := usagev1.Burst{
+	due := usagev1.Burst{
 		Millis:    int64(p.metered.time/time.Millisecond) - int64(w.counted.time/time.Millisecond),
 		CPUMillis: p.metered.cpu/int64(time.Millisecond) - w.counted.cpu/int64(time.Millisecond),
 	}
-	if add == (usagev1.Burst{}) {
+	w.counted = p.metered
+	r.stats.Time += time.Duration(due.Millis) * time.Millisecond
+	return due
+}
+
+func (r *Reflex) meter(uid string, due usagev1.Burst) {
+	if due == (usagev1.Burst{}) {
 		return
 	}
-	w.counted = p.metered
-	r.stats.Time += time.Duration(add.Millis) * time.Millisecond
-	if err := r.cfg.Meter(w.uid, add); err != nil {
-		r.cfg.Log.Error("a burst isn't metered", "pod", w.uid, "error", err)
+	if err := r.cfg.Meter(uid, due); err != nil {
+		r.cfg.Log.Error("a burst isn't metered", "pod", uid, "error", err)
 	}
 }
 

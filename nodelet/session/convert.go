@@ -93,6 +93,7 @@ func segment(s usagev1.Segment) *nodev1.Segment {
 		ComputeClass: s.ComputeClass, Qos: s.QoS,
 		CpuMilli: s.CPUMilli, MemoryBytes: s.MemoryBytes,
 		StartUnixMilli: s.Start.UnixMilli(), Labels: s.Labels,
+		BurstMillis: s.Burst.Millis, BurstCpuMilliMillis: s.Burst.CPUMillis, BurstMemoryMibMillis: s.Burst.MemoryMillis,
 	}
 	if !s.End.IsZero() {
 		m.EndUnixMilli = s.End.UnixMilli()

@@ -32,8 +32,9 @@ func (j *memoryJournal) Start(s usagev1.Segment) error {
 	return nil
 }
 
-func (j *memoryJournal) Stop(string, time.Time) error { return nil }
-func (j *memoryJournal) Open() []usagev1.Segment      { return nil }
+func (j *memoryJournal) Stop(string, time.Time) error      { return nil }
+func (j *memoryJournal) Burst(string, usagev1.Burst) error { return nil }
+func (j *memoryJournal) Open() []usagev1.Segment           { return nil }
 
 func (j *memoryJournal) started() (pods []string) {
 	j.mu.Lock()

@@ -41,5 +41,10 @@ type Burst struct {
 	MemoryMillis int64 `json:"memoryMillis"` // MiB × ms
 }
 
+// Add returns b+c.
+func (b Burst) Add(c Burst) Burst {
+	return Burst{b.Millis + c.Millis, b.CPUMillis + c.CPUMillis, b.MemoryMillis + c.MemoryMillis}
+}
+
 // Open reports whether the interval still goes on.
 func (s Segment) Open() bool { return s.End.IsZero() }

@@ -112,6 +112,9 @@ func printBills(w io.Writer, out *format, bills []v1alpha1.Bill, namespaces bool
 			}
 			add(b, append([]string{b.Name, cpuText(l.CPUMilli), memoryText(l.MemoryBytes), class,
 				l.Start.UTC().Format(time.RFC3339)}, amounts(l.BillTotal, b.Currency)...)...)
+			if l.Burst != (v1alpha1.BillBurst{}) {
+				add(b, append([]string{b.Name, "", "", "", "of it bursts"}, amounts(l.Burst.BillTotal, b.Currency)...)...)
+			}
 		}
 		add(b, append([]string{b.Name, "", "", "", "total"}, amounts(b.Total, b.Currency)...)...)
 	}

@@ -41,12 +41,14 @@ func billOf(b *rating.Bill, currency string) v1alpha1.Bill {
 		},
 		Currency: currency,
 		Total:    v1alpha1.BillTotal{Milliseconds: b.Duration.Milliseconds(), VCPUMilliseconds: b.VCPUMillis, GiBMilliseconds: b.GiBMillis, CostMicros: b.CostMicros},
+		Burst:    burstOf(b.Burst),
 	}
 	for _, l := range b.Lines {
 		line := v1alpha1.BillLine{
 			Generation: l.Segment.Generation, Sequence: l.Segment.Sequence, ComputeClass: l.Segment.ComputeClass, QoS: l.Segment.QoS,
 			CPUMilli: l.Segment.CPUMilli, MemoryBytes: l.Segment.MemoryBytes, Start: metav1.NewTime(l.Segment.Start),
 			BillTotal: v1alpha1.BillTotal{Milliseconds: l.Duration.Milliseconds(), VCPUMilliseconds: l.VCPUMillis, GiBMilliseconds: l.GiBMillis, CostMicros: l.CostMicros},
+			Burst:     burstOf(l.Burst),
 		}
 		if !l.Segment.Open() {
 			line.End = metav1.NewTime(l.Segment.End)
@@ -54,6 +56,10 @@ func billOf(b *rating.Bill, currency string) v1alpha1.Bill {
 		out.Lines = append(out.Lines, line)
 	}
 	return out
+}
+
+func burstOf(b rating.Burst) v1alpha1.BillBurst {
+	return v1alpha1.BillBurst{BillTotal: v1alpha1.BillTotal{Milliseconds: b.Duration.Milliseconds(), VCPUMilliseconds: b.VCPUMillis, GiBMilliseconds: b.GiBMillis, CostMicros: b.CostMicros}}
 }
 
 // tolerantLedger goes on after a segment that came again with other contents: the first one stands and
