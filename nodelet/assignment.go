@@ -17,6 +17,7 @@ type Assignment struct {
 	ConfigMaps map[string]*corev1.ConfigMap // by name
 	Secrets    map[string]*corev1.Secret    // by name; image pull secrets included
 	Slot       SlotDepth                    `json:",omitempty"`
+	Boost      *BoostGrant                  `json:"-"` // what the ledger has granted by now; nil: it has decided nothing
 }
 
 // Report is what the nodelet has observed of one pod.
@@ -28,6 +29,7 @@ type Report struct {
 	Encoded   []byte           // Status in protobuf, or nil
 	Finished  bool             // every container ended and was removed; nothing of the pod is left on the host
 	Events    []Event
+	Boost     *BoostReport // nil: it never had one, and wants none
 }
 
 // Event becomes a core/v1 Event on the pod. Reasons are the kubelet's.

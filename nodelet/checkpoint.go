@@ -22,6 +22,7 @@ type checkpoint struct {
 	Stop        *podStop
 	Outcome     *outcome
 	Actuated    map[string]corev1.ResourceRequirements // by container
+	Boosts      map[string]int64                       // beyond that, by container: CPU in milli
 	Conditions  []corev1.PodCondition
 	Containers  []containerCheckpoint
 }
@@ -38,6 +39,7 @@ type containerCheckpoint struct {
 	Last      *corev1.ContainerStateTerminated
 	Started   bool // the startup probe passed
 	Ready     bool
+	Unboosted bool
 	Hooking   bool // its postStart hook was not done
 	Forced    bool
 	NoBackoff bool
@@ -51,7 +53,7 @@ func (m *machine) checkpoint() *checkpoint {
 	cp := &checkpoint{
 		StartTime: m.startTime, BootID: m.bootID, PodIP: m.sandbox.IP, NetNS: m.sandbox.NetNS,
 		Removed: m.removed, Metered: m.metered, TornDown: m.tornDown, Initialized: m.initialized,
-		Outcome: m.outcome, Actuated: m.actuated,
+		Outcome: m.outcome, Actuated: m.actuated, Boosts: m.boost.told,
 		Conditions: m.conditions, Containers: make([]containerCheckpoint, 0, len(m.containers)),
 	}
 	if m.stop != nil {
@@ -61,7 +63,7 @@ func (m *machine) checkpoint() *checkpoint {
 	for _, c := range m.containers {
 		cp.Containers = append(cp.Containers, containerCheckpoint{
 			Name: c.spec.Name, Phase: c.phase, Attempt: c.attempt, Next: c.next, SpecImage: c.specImage, Image: c.image, StartedAt: c.startedAt,
-			Term: c.term, Last: c.last, Started: c.started, Ready: c.ready, Hooking: c.hooking, Forced: c.forced, NoBackoff: c.noBackoff,
+			Term: c.term, Last: c.last, Started: c.started, Ready: c.ready, Unboosted: c.unboosted, Hooking: c.hooking, Forced: c.forced, NoBackoff: c.noBackoff,
 			PreStop: c.stop != nil && c.stop.hook != hookNone, Pull: c.pull, Crash: c.crash,
 		})
 	}
@@ -73,6 +75,11 @@ func (m *machine) restore(cp *checkpoint) {
 	rebooted := cp.BootID != m.bootID
 	m.startTime, m.removed, m.metered, m.tornDown = cp.StartTime, cp.Removed, cp.Metered, cp.TornDown
 	m.stop, m.outcome, m.actuated, m.conditions = cp.Stop, cp.Outcome, cp.Actuated, cp.Conditions
+	if !rebooted {
+		// What the kernel holds stays until the ledger has answered.
+		m.boost.told = cp.Boosts
+		m.boost.granted = m.boostOf(m.actuated, cp.Boosts)
+	}
 	m.rushed = cp.Removed && cp.Stop != nil
 	if cp.Stop != nil {
 		m.graceSeen = deletionGrace(m.a.Pod)
@@ -86,7 +93,7 @@ func (m *machine) restore(cp *checkpoint) {
 			continue
 		}
 		c.phase, c.attempt, c.next, c.specImage, c.image, c.startedAt = cc.Phase, cc.Attempt, cc.Next, cc.SpecImage, cc.Image, cc.StartedAt
-		c.term, c.last, c.started, c.ready = cc.Term, cc.Last, cc.Started, cc.Ready
+		c.term, c.last, c.started, c.ready, c.unboosted = cc.Term, cc.Last, cc.Started, cc.Ready, cc.Unboosted
 		c.forced, c.noBackoff, c.pull, c.crash = cc.Forced, cc.NoBackoff, cc.Pull, cc.Crash
 		c.hooking, c.preStopped = cc.Hooking, cc.PreStop
 		if c.phase != phaseNone {
@@ -162,7 +169,7 @@ func (m *machine) adopt(c *container, o *observed) {
 		c.id, c.image, c.term = o.ID, o.Image, nil
 		c.specImage = c.spec.Image
 		c.started, c.ready = c.spec.StartupProbe == nil, c.spec.ReadinessProbe == nil
-		c.forced, c.noBackoff, c.waitReason, c.waitMsg = false, false, "", ""
+		c.forced, c.noBackoff, c.unboosted, c.waitReason, c.waitMsg = false, false, false, "", ""
 		c.hooking = c.spec.Lifecycle != nil && c.spec.Lifecycle.PostStart != nil
 	}
 	c.pid, c.startedAt = o.PID, o.StartedAt

@@ -88,6 +88,8 @@ func (cp *checkpoint) unmarshal(b []byte) error {
 			return cp.Outcome.unmarshal(f.bytes)
 		case cpActuated:
 			return cp.addActuated(f.bytes)
+		case cpBoost:
+			return cp.addBoost(f.bytes)
 		case cpCondition:
 			cp.Conditions = append(cp.Conditions, corev1.PodCondition{})
 			return cp.Conditions[len(cp.Conditions)-1].Unmarshal(f.bytes)
@@ -133,6 +135,25 @@ func (cp *checkpoint) addActuated(b []byte) error {
 		cp.Actuated = map[string]corev1.ResourceRequirements{}
 	}
 	cp.Actuated[name] = sizes
+	return err
+}
+
+func (cp *checkpoint) addBoost(b []byte) error {
+	var name string
+	var cpu int64
+	err := eachField(b, func(f field) error {
+		switch f.number {
+		case boostName:
+			name = f.text()
+		case boostCPU:
+			cpu = f.n
+		}
+		return nil
+	})
+	if cp.Boosts == nil {
+		cp.Boosts = map[string]int64{}
+	}
+	cp.Boosts[name] = cpu
 	return err
 }
 
@@ -189,6 +210,8 @@ func (c *containerCheckpoint) unmarshal(b []byte) error {
 			c.Crash.Delay = time.Duration(f.n)
 		case ccCrashAt:
 			c.Crash.At = f.time()
+		case ccUnboosted:
+			c.Unboosted = f.flag()
 		}
 		return nil
 	})

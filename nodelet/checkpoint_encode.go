@@ -25,6 +25,7 @@ const (
 	cpActuated  // message, repeated
 	cpCondition // corev1.PodCondition, repeated
 	cpContainer // message, repeated
+	cpBoost     // message, repeated
 )
 
 const stopDeadline = 1
@@ -40,6 +41,11 @@ const (
 const (
 	actuatedName = iota + 1
 	actuatedSizes
+)
+
+const (
+	boostName = iota + 1
+	boostCPU
 )
 
 const (
@@ -67,6 +73,7 @@ const (
 	ccPullAt
 	ccCrashDelay
 	ccCrashAt
+	ccUnboosted
 )
 
 // wire is a message that is written. Its first error stays.
@@ -162,6 +169,12 @@ func (cp *checkpoint) marshal() ([]byte, error) {
 		in.object(actuatedSizes, &sizes)
 		w.message(cpActuated, in.b)
 	}
+	for _, name := range sortedKeys(cp.Boosts) {
+		in.b = in.b[:0]
+		in.text(boostName, name)
+		in.number(boostCPU, cp.Boosts[name])
+		w.message(cpBoost, in.b)
+	}
 	for i := range cp.Conditions {
 		w.object(cpCondition, &cp.Conditions[i])
 	}
@@ -205,4 +218,5 @@ func (w *wire) container(c *containerCheckpoint) {
 	w.time(ccPullAt, c.Pull.At)
 	w.number(ccCrashDelay, int64(c.Crash.Delay))
 	w.time(ccCrashAt, c.Crash.At)
+	w.flag(ccUnboosted, c.Unboosted)
 }

@@ -22,6 +22,7 @@ func someCheckpoint() *checkpoint {
 		Stop:     &podStop{Deadline: at.AddDate(1000, 0, 0)}, // a grace period has no bound
 		Outcome:  &outcome{Phase: corev1.PodFailed, Reason: "Evicted", Message: "\"so\"", Disruption: true, Kept: true},
 		Actuated: map[string]corev1.ResourceRequirements{"main": {Requests: size, Limits: size}, "side": {Requests: size}},
+		Boosts:   map[string]int64{"main": 2000},
 		Conditions: []corev1.PodCondition{
 			{Type: corev1.PodReady, Status: corev1.ConditionTrue, LastTransitionTime: metav1.NewTime(at.Truncate(time.Second)), ObservedGeneration: 3},
 			{Type: corev1.ContainersReady, Status: corev1.ConditionFalse, Reason: "Why", Message: "\"so\""},
@@ -30,7 +31,7 @@ func someCheckpoint() *checkpoint {
 			Name: "main", Phase: phaseRunning, Attempt: 2, Next: 3, SpecImage: "web:1",
 			Image:     Image{Ref: "docker.io/library/web:1", ID: "sha256:1", Digest: "sha256:2", User: "nobody", Size: 1 << 40, StopSignal: "SIGQUIT"},
 			StartedAt: at, Term: end, Last: end,
-			Started: true, Ready: true, Hooking: true, Forced: true, NoBackoff: true, PreStop: true,
+			Started: true, Ready: true, Unboosted: true, Hooking: true, Forced: true, NoBackoff: true, PreStop: true,
 			Pull: backoff{Delay: time.Minute, At: at}, Crash: backoff{Delay: time.Hour, At: at},
 		}, {Name: "side"}},
 	}

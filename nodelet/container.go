@@ -64,6 +64,7 @@ type container struct {
 	hooking    bool // its postStart hook runs
 	started    bool // its startup probe passed
 	ready      bool // its readiness probe says so
+	unboosted  bool // its boost is over, for this instance
 	probes     map[probeKind]*probeState
 	stop       *containerStop
 	preStopped bool    // an earlier nodelet began its preStop hook

@@ -64,7 +64,8 @@ func (h *host) do(ctx context.Context, a Assignment, allocated map[string]corev1
 }
 
 func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
-	out := inSetUp{Resources: act.Resources, Version: act.Version, Slot: act.Slot}
+	effective := boostedSizes(act.Resources, act.Boosts)
+	out := inSetUp{Resources: act.Resources, Boosts: act.Boosts, Version: act.Version, Slot: act.Slot}
 	fail := func(reason string, err error) inSetUp {
 		out.Reason, out.Err = reason, err
 		return out
@@ -72,7 +73,7 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 	if err := h.saver.flush(); err != nil {
 		return fail("FailedPodRecord", err)
 	}
-	seg, err := segment(a.Pod, h.cfg.NodeName, act.Resources)
+	seg, err := segment(a.Pod, h.cfg.NodeName, effective)
 	if err == nil && act.Void {
 		err = h.meter.void(h.uid)
 	}
@@ -82,7 +83,7 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 	if err != nil {
 		return fail("FailedMetering", err)
 	}
-	if err := h.cfg.Cgroups.EnsurePod(h.uid, podResources(a.Pod, act.Resources)); err != nil {
+	if err := h.cfg.Cgroups.EnsurePod(h.uid, podResources(a.Pod, effective)); err != nil {
 		return fail("FailedCreatePodContainer", fmt.Errorf("unable to ensure pod container exists: %w", err))
 	}
 	network := PodNetwork{PodUID: h.uid}
@@ -218,11 +219,12 @@ func (h *host) handler(a Assignment, name string, attempt int32, ip string) *han
 
 // resize writes the kernel's values first; the journal follows at once, the runtime's record when it may.
 func (h *host) resize(ctx context.Context, a Assignment, act actResize) inResized {
-	out := inResized{Resources: act.Resources}
-	if out.Actual, out.Err = h.cfg.Cgroups.Resize(ctx, h.uid, podResources(a.Pod, act.Resources)); out.Err != nil {
+	effective := boostedSizes(act.Resources, act.Boosts)
+	out := inResized{Resources: act.Resources, Boosts: act.Boosts}
+	if out.Actual, out.Err = h.cfg.Cgroups.Resize(ctx, h.uid, podResources(a.Pod, effective)); out.Err != nil {
 		return out
 	}
-	seg, err := segment(a.Pod, h.cfg.NodeName, act.Resources)
+	seg, err := segment(a.Pod, h.cfg.NodeName, effective)
 	if err == nil {
 		err = h.meter.set(seg)
 	}
@@ -246,7 +248,7 @@ func (h *host) metering(a Assignment, act actMeter) error {
 	if act.Stop {
 		return h.meter.stop(h.uid, act.At)
 	}
-	seg, err := segment(a.Pod, h.cfg.NodeName, act.Resources)
+	seg, err := segment(a.Pod, h.cfg.NodeName, boostedSizes(act.Resources, act.Boosts))
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,8 @@ type (
 	// inSetUp ends actSetUp.
 	inSetUp struct {
 		Sandbox   sandbox
-		Resources map[string]corev1.ResourceRequirements // what EnsurePod was given
+		Resources map[string]corev1.ResourceRequirements // what EnsurePod was given …
+		Boosts    map[string]int64                       // … with this beyond
 		Version   string                                 // of the configuration in the volumes
 		Slot      bool                                   // as actSetUp had it
 		Reason    string                                 // event's reason where Err is set
@@ -105,10 +106,13 @@ type (
 	// inResized ends actResize.
 	inResized struct {
 		Resources map[string]corev1.ResourceRequirements
+		Boosts    map[string]int64 // CPU in milli of containers that have more than their size
 		Actual    Actual
 		Err       error
 		MeterErr  error // the kernel was written and the journal was not
 	}
+	// inBoost is the ledger's answer to a wish.
+	inBoost struct{ Grant BoostGrant }
 	// inForgotten ends actForget.
 	inForgotten struct {
 		Container string
@@ -147,6 +151,7 @@ type (
 
 	actSetUp struct {
 		Resources map[string]corev1.ResourceRequirements
+		Boosts    map[string]int64
 		Version   string
 		Void      bool // a former process may have begun to meter it, and no container has ever run
 		Slot      bool // there is no pod yet: nothing of the host's is bound
@@ -161,6 +166,7 @@ type (
 		Attempt   int32
 		Image     Image
 		Resources corev1.ResourceRequirements
+		Boost     int64 // CPU in milli that it begins with, where that is more
 		Sandbox   sandbox
 		Held      string // what of this name waits at its start, to be used if it fits; empty: nothing
 	}
@@ -198,11 +204,13 @@ type (
 	actUsage  struct{}
 	actResize struct {
 		Resources map[string]corev1.ResourceRequirements
+		Boosts    map[string]int64
 		Attempts  map[string]int32 // of the containers that run
 	}
 	// actMeter brings the journal up to date: it opens a segment of the pod's actuated size, or stops.
 	actMeter struct {
 		Resources map[string]corev1.ResourceRequirements
+		Boosts    map[string]int64
 		Stop      bool
 		At        time.Time
 	}

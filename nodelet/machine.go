@@ -41,7 +41,9 @@ type machine struct {
 	actuated map[string]corev1.ResourceRequirements // what the kernel was last told
 	resized  int                                    // counts changes of actuated
 	resize   resizeState
-	bursting *BurstState // nil: it has no more than its size
+	bursting *BurstState     // nil: it has no more than its size
+	boosts   v1alpha1.Boosts // that the pod's annotation says
+	boost    boostState
 
 	successor  *Assignment // a slot's: it has nothing that its pod could use, and makes room for it
 	removed    bool        // no longer desired: leave nothing
@@ -99,6 +101,7 @@ const (
 // newMachine makes the machine of an assigned pod. cp is what an earlier one left, or nil.
 func newMachine(cfg *Config, bootID string, a Assignment, found bool, cp *checkpoint, now time.Time) *machine {
 	m := &machine{nodeName: cfg.NodeName, hostIP: cfg.HostIP, bootID: bootID, found: found, startTime: now, now: now}
+	m.boost.found = found
 	m.assign(a)
 	if cp != nil {
 		m.restore(cp)
@@ -152,6 +155,8 @@ func (m *machine) observe(in input) {
 		m.usageDone(in)
 	case inResized:
 		m.resizedDone(in)
+	case inBoost:
+		m.granted(in.Grant)
 	case inMetered:
 		m.meteredDone(in)
 	case inTornDown:
@@ -184,6 +189,7 @@ func (m *machine) assign(a Assignment) {
 	} else {
 		m.event(corev1.EventTypeWarning, "ResizeError", err.Error(), nil)
 	}
+	m.boosts = v1alpha1.BoostsOf(a.Pod)
 	spec := &a.Pod.Spec
 	if m.containers == nil {
 		for i := range spec.InitContainers {
@@ -282,6 +288,7 @@ func (m *machine) takeEvents() []Event {
 // decide emits every action that the present state calls for and that isn't under way.
 func (m *machine) decide() {
 	m.decideEnd()
+	m.wish(m.boostsWanted())
 	switch {
 	case m.stop != nil:
 		m.decideStop()
@@ -293,6 +300,9 @@ func (m *machine) decide() {
 		m.decideResize()
 		m.decidePrepare()
 		m.decideUsage()
+	}
+	if !m.isSlot() {
+		m.decideBoost()
 	}
 	m.decideStops()
 	m.decideProbes()

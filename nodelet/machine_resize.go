@@ -60,14 +60,7 @@ func (m *machine) decideResize() {
 		return
 	}
 	if inPlace {
-		m.resize.busy = true
-		act := actResize{Resources: target, Attempts: make(map[string]int32)}
-		for _, c := range m.containers {
-			if c.phase == phaseRunning {
-				act.Attempts[c.spec.Name] = c.attempt
-			}
-		}
-		m.emit(act)
+		m.tell(target, m.grantedBoosts(m.boostsWanted()))
 		return
 	}
 	for _, c := range restart {
@@ -104,8 +97,12 @@ func (m *machine) resizedDone(in inResized) {
 	m.resize.busy = false
 	for name, actual := range in.Actual {
 		if c := m.container(name); c != nil && c.phase == phaseRunning {
-			c.actual = actual
+			c.actual = unboosted(actual, in.Resources[name], in.Boosts[name])
 		}
+	}
+	m.boostTold(in)
+	if in.Err != nil && !m.resize.active {
+		return // it was about a boost
 	}
 	if in.Err != nil {
 		if message := in.Err.Error(); message != m.resize.err {

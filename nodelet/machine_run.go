@@ -26,7 +26,13 @@ func (m *machine) decideSetUp() {
 	if sizes == nil {
 		sizes = m.allocated
 	}
-	m.emit(actSetUp{Resources: sizes, Version: version, Void: m.found && m.fresh(), Slot: m.isSlot()})
+	// With init containers before them the others get their boosts when they start.
+	boosts := m.boost.told
+	if m.initialized {
+		boosts = m.grantedBoosts(m.boostsWanted())
+	}
+	m.boost.telling = boosts
+	m.emit(actSetUp{Resources: sizes, Boosts: boosts, Version: version, Void: m.found && m.fresh(), Slot: m.isSlot()})
 }
 
 // fresh reports that no container of the pod has ever run.
@@ -40,7 +46,7 @@ func (m *machine) fresh() bool {
 }
 
 func (m *machine) setUpDone(in inSetUp) {
-	m.settingUp, m.setUpErr = false, ""
+	m.settingUp, m.setUpErr, m.boost.telling = false, "", nil
 	if in.Slot && !m.isSlot() {
 		return // it is to be gone through once more
 	}
@@ -52,6 +58,7 @@ func (m *machine) setUpDone(in inSetUp) {
 	}
 	m.setUp, m.setUpRetry = true, retry{}
 	m.sandbox, m.prepared = in.Sandbox, in.Version
+	m.toldBoosts(in.Boosts)
 	if m.actuated == nil {
 		m.actuated = in.Resources
 		m.resized++
@@ -138,7 +145,7 @@ func (m *machine) ensure(c *container) {
 		return
 	}
 	c.op, c.runWith = opRun, configHash(m.a)
-	m.emit(actRun{Container: c.spec, Attempt: c.next, Image: c.nextImage, Resources: m.actuated[c.spec.Name], Sandbox: m.sandbox, Held: c.held})
+	m.emit(actRun{Container: c.spec, Attempt: c.next, Image: c.nextImage, Resources: m.actuated[c.spec.Name], Boost: m.boost.told[c.spec.Name], Sandbox: m.sandbox, Held: c.held})
 }
 
 func (m *machine) pull(c *container) {
@@ -248,7 +255,8 @@ func (m *machine) begin(c *container, in inStarted) {
 	}
 	c.phase, c.attempt, c.next = phaseRunning, in.Attempt, in.Attempt+1
 	c.id = ContainerID(m.uid(), c.spec.Name, in.Attempt)
-	c.pid, c.startedAt, c.actual, c.madeAt = in.PID, in.At, in.Actual, in.MadeAt
+	c.pid, c.startedAt, c.madeAt = in.PID, in.At, in.MadeAt
+	c.actual, c.unboosted = unboosted(in.Actual, m.actuated[c.spec.Name], m.boost.told[c.spec.Name]), false
 	c.image, c.specImage, c.pulled = c.nextImage, c.pulledRef, false
 	c.term, c.stop, c.probes = nil, nil, nil
 	c.forced, c.noBackoff, c.inCrash, c.retryAt = false, false, false, time.Time{}

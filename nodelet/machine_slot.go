@@ -102,6 +102,7 @@ func (m *machine) holdFailed(c *container, err error) {
 func (m *machine) take() {
 	m.startTime, m.conditions, m.events = m.now, nil, nil
 	m.setUp, m.setUpErr, m.setUpRetry, m.actuated = false, "", retry{}, nil
+	m.boost = boostState{}
 	for _, c := range m.containers {
 		if c.phase != phaseNone {
 			continue // a nodelet that was killed had started it

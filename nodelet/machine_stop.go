@@ -266,7 +266,7 @@ func (m *machine) decideMeter() {
 		m.emit(actMeter{Stop: true, At: m.lastExit()})
 	case m.stop == nil && m.meterDirty && !m.isSlot():
 		m.metering = true
-		m.emit(actMeter{Resources: m.actuated})
+		m.emit(actMeter{Resources: m.actuated, Boosts: m.boost.told})
 	}
 }
 

@@ -115,8 +115,8 @@ type scenario struct {
 func (s *scenario) do(args []string, text string) string {
 	s.out.Reset()
 	switch args[0] {
-	case "pod": // the assigned pod, in YAML
-		s.m = newMachine(s.cfg, s.boot, Assignment{Pod: s.pod(text)}, false, nil, s.now)
+	case "pod": // the assigned pod, in YAML; pod granted MILLI: placed with that boost
+		s.m = newMachine(s.cfg, s.boot, Assignment{Pod: s.pod(text), Boost: s.granted(args[1:])}, false, nil, s.now)
 		s.step(inObserved{At: s.now})
 	case "slot": // in place of what was there before; slot DEPTH: what a slot is made from, in YAML
 		s.runtime, s.pending = nil, nil
@@ -127,7 +127,9 @@ func (s *scenario) do(args []string, text string) string {
 	case "config": // config NAME VERSION KEY=VALUE…: a config map as later assignments have it
 		s.config(args[1:])
 	case "assign": // the pod as it is desired now
-		s.step(inAssign{Assignment{Pod: s.pod(text), ConfigMaps: maps.Clone(s.configMaps)}})
+		s.step(inAssign{Assignment{Pod: s.pod(text), ConfigMaps: maps.Clone(s.configMaps), Boost: s.granted(args[1:])}})
+	case "granted": // granted MILLI: the ledger's answer to the present wish; granted MILLI WISH: to another
+		s.step(inBoost{*s.granted(args)})
 	case "remove": // not desired any more
 		s.step(inRemove{})
 	case "ok": // everything that is under way succeeds, or only the kind that is named
@@ -179,6 +181,25 @@ func (s *scenario) pod(text string) *corev1.Pod {
 	return pod
 }
 
+func (s *scenario) granted(args []string) *BoostGrant {
+	s.t.Helper()
+	if len(args) == 0 {
+		return nil
+	}
+	g := &BoostGrant{}
+	var err error
+	g.CPU, err = strconv.ParseInt(args[1], 10, 64)
+	s.check(err)
+	if s.m != nil {
+		g.Ask = s.m.boost.ask
+	}
+	if len(args) > 2 {
+		g.Ask, err = strconv.ParseInt(args[2], 10, 64)
+		s.check(err)
+	}
+	return g
+}
+
 func (s *scenario) slot(depth, text string) Assignment {
 	s.t.Helper()
 	a := Assignment{Pod: s.pod(text), ConfigMaps: maps.Clone(s.configMaps)}
@@ -217,13 +238,17 @@ func describe(a action) string {
 		if a.Slot {
 			return "setup of a slot"
 		}
-		return "setup"
+		return "setup" + boostsOf(a.Boosts)
 	case actHold:
 		return fmt.Sprintf("hold %s attempt %d", a.Container.Name, a.Attempt)
 	case actPull:
 		return fmt.Sprintf("pull %s %s %s", a.Container, a.Ref, a.Policy)
 	case actRun:
-		return fmt.Sprintf("run %s attempt %d cpu %s memory %s", a.Container.Name, a.Attempt, a.Resources.Limits.Cpu(), a.Resources.Limits.Memory())
+		boost := ""
+		if a.Boost > 0 {
+			boost = fmt.Sprintf(" boosted to %dm", a.Boost)
+		}
+		return fmt.Sprintf("run %s attempt %d cpu %s memory %s%s", a.Container.Name, a.Attempt, a.Resources.Limits.Cpu(), a.Resources.Limits.Memory(), boost)
 	case actKill:
 		return fmt.Sprintf("kill %s %s", a.Container, a.Signal)
 	case actForget:
@@ -246,7 +271,7 @@ func describe(a action) string {
 			names = append(names, fmt.Sprintf("%s cpu %s memory %s", name, r.Limits.Cpu(), r.Limits.Memory()))
 		}
 		slices.Sort(names)
-		return "resize " + strings.Join(names, ", ")
+		return "resize " + strings.Join(names, ", ") + boostsOf(a.Boosts)
 	case actMeter:
 		if a.Stop {
 			return "meter stop at " + a.At.Format(time.TimeOnly)
@@ -256,6 +281,14 @@ func describe(a action) string {
 		return fmt.Sprintf("teardown full=%v", a.Full)
 	}
 	return fmt.Sprintf("%T", a)
+}
+
+func boostsOf(boosts map[string]int64) string {
+	var out strings.Builder
+	for _, name := range sortedKeys(boosts) {
+		fmt.Fprintf(&out, " (%s boosted to %dm)", name, boosts[name])
+	}
+	return out.String()
 }
 
 func (s *scenario) takePending(kinds []string) []action {
@@ -279,7 +312,7 @@ func (s *scenario) succeed(a action) {
 		for _, v := range s.m.a.Pod.Spec.Volumes {
 			volumes[v.Name] = "/volumes/" + v.Name
 		}
-		s.step(inSetUp{Sandbox: sandbox{IP: "10.0.0.7", NetNS: "/netns", Volumes: volumes}, Resources: a.Resources, Version: a.Version, Slot: a.Slot})
+		s.step(inSetUp{Sandbox: sandbox{IP: "10.0.0.7", NetNS: "/netns", Volumes: volumes}, Resources: a.Resources, Boosts: a.Boosts, Version: a.Version, Slot: a.Slot})
 	case actHold:
 		s.hold(a)
 	case actPull:
@@ -307,7 +340,7 @@ func (s *scenario) succeed(a action) {
 	case actUsage:
 		s.step(inUsage{})
 	case actResize:
-		s.step(inResized{Resources: a.Resources})
+		s.step(inResized{Resources: a.Resources, Boosts: a.Boosts})
 	case actMeter:
 		s.step(inMetered{a.Stop, nil})
 	case actTearDown:
@@ -348,7 +381,7 @@ func (s *scenario) fail(kind, message string) {
 			message, notAsked := strings.CutPrefix(message, "host ")
 			s.step(inProbe{a.Container, a.Attempt, a.Kind, false, notAsked, message})
 		case actResize:
-			s.step(inResized{Resources: a.Resources, Err: err})
+			s.step(inResized{Resources: a.Resources, Boosts: a.Boosts, Err: err})
 		case actMeter:
 			s.step(inMetered{a.Stop, err})
 		case actTearDown:
@@ -484,6 +517,13 @@ func (s *scenario) summary() {
 		}
 	}
 	fmt.Fprintln(&s.out, b.String())
+	if r := s.m.boostReport(); r != nil {
+		wish := "at placement"
+		if r.Ask != 0 {
+			wish = fmt.Sprintf("of %s", time.Unix(0, r.Ask).Sub(s.begun))
+		}
+		fmt.Fprintf(&s.out, "boost: the wish %s is %dm, %dm is granted, %dm is held\n", wish, r.Want, s.m.boost.granted, r.Held)
+	}
 }
 
 func (s *scenario) log(name string, previous bool) string {

@@ -221,6 +221,15 @@ func (n *Nodelet) assignLocked(a Assignment) {
 	n.spawnLocked(a, found, nil, list)
 }
 
+// Boost takes the ledger's answer to what a pod has asked for while it starts.
+func (n *Nodelet) Boost(uid string, g BoostGrant) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if w := n.workers[uid]; w != nil && n.state == stateRunning {
+		w.post(inBoost{g})
+	}
+}
+
 // Remove ends a pod that is no longer desired at all, and removes everything of it.
 func (n *Nodelet) Remove(uid string) {
 	n.mu.Lock()

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // subPather is a Volumes that can offer a part of a volume. The answered path must stay what it is even
@@ -74,7 +76,7 @@ func (b *builder) container(ctx context.Context, act actRun) (Container, error) 
 		Image: act.Image, Command: expand(c.Command), Args: expand(c.Args), WorkingDir: c.WorkingDir,
 		Env:    append([]string{"HOSTNAME=" + name}, vars.list()...),
 		Mounts: mounts, NetNS: act.Sandbox.NetNS, IPCNS: act.Sandbox.IPCNS, Hostname: name,
-		CgroupPath: b.cfg.Cgroups.ContainerPath(uid, c.Name), Resources: act.Resources,
+		CgroupPath: b.cfg.Cgroups.ContainerPath(uid, c.Name), Resources: v1alpha1.Boosted(act.Resources, act.Boost),
 		OOMScore: oomScore(qosClass(pod), act.Resources.Requests.Memory().Value(), b.cfg.MemoryCapacity),
 		PodPID:   isTrue(pod.Spec.ShareProcessNamespace),
 		Security: security, Groups: groups(pod), Sysctls: sysctls(pod),

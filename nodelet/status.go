@@ -259,6 +259,9 @@ func (m *machine) newConditions(st *corev1.PodStatus) []corev1.PodCondition {
 	if m.bursting != nil {
 		own = append(own, burstingCondition(m.bursting))
 	}
+	if c := m.boostCondition(); c != nil {
+		own = append(own, *c)
+	}
 	for i := range own {
 		own[i].LastTransitionTime = metav1.NewTime(m.now)
 		if old := findCondition(m.conditions, own[i].Type); old != nil && old.Status == own[i].Status {
@@ -267,7 +270,8 @@ func (m *machine) newConditions(st *corev1.PodStatus) []corev1.PodCondition {
 	}
 	for _, c := range pod.Status.Conditions {
 		switch c.Type {
-		case corev1.PodReadyToStartContainers, corev1.PodInitialized, corev1.PodReady, corev1.ContainersReady, corev1.PodResizeInProgress, v1alpha1.ConditionBursting:
+		case corev1.PodReadyToStartContainers, corev1.PodInitialized, corev1.PodReady, corev1.ContainersReady, corev1.PodResizeInProgress,
+			v1alpha1.ConditionBursting, v1alpha1.ConditionStartupBoost:
 		default:
 			if findCondition(own, c.Type) == nil {
 				own = append(own, c)

@@ -39,10 +39,11 @@ type worker struct {
 	saveDelay time.Duration
 	lastSaved []byte // checkpoint
 	lastKey   string
-	moved     bool        // the machine took a step since the status was computed
-	reportAt  time.Time   // when to report at the latest, of a pod on its way to running
-	status    []byte      // as published
-	slot      *SlotReport // as published
+	moved     bool         // the machine took a step since the status was computed
+	reportAt  time.Time    // when to report at the latest, of a pod on its way to running
+	status    []byte       // as published
+	boost     *BoostReport // as published
+	slot      *SlotReport  // as published
 	bursts    bursts
 }
 
@@ -235,7 +236,7 @@ func (w *worker) step(ctx context.Context, in input) {
 			}
 			w.post(out)
 			if resized, ok := out.(inResized); ok && resized.Err == nil {
-				w.host.updateRecords(act.(actResize).Attempts, resized.Resources)
+				w.host.updateRecords(act.(actResize).Attempts, boostedSizes(resized.Resources, resized.Boosts))
 			}
 		})
 	}
@@ -279,7 +280,7 @@ func (w *worker) reportOnce(now time.Time) {
 	if !w.moved && w.reportAt.IsZero() {
 		return
 	}
-	if w.machine.settling() {
+	if w.machine.settling() && sameBoost(w.boost, w.machine.boostReport()) {
 		if w.reportAt.IsZero() {
 			w.reportAt = now.Add(settleTime)
 		}
@@ -302,21 +303,23 @@ func (w *worker) report() {
 		}
 		return
 	}
-	status, events := w.machine.status(), w.machine.takeEvents()
+	status, events, boost := w.machine.status(), w.machine.takeEvents(), w.machine.boostReport()
 	raw, err := status.Marshal()
-	if err == nil && w.status != nil && len(events) == 0 && !w.machine.finished && bytes.Equal(w.status, raw) {
+	if err == nil && w.status != nil && len(events) == 0 && !w.machine.finished && bytes.Equal(w.status, raw) && sameBoost(w.boost, boost) {
 		return
 	}
-	w.status = raw
+	w.status, w.boost = raw, boost
 	steady := w.machine.steady()
 	w.mu.Lock()
 	w.steady = steady
 	w.mu.Unlock()
 	pod := w.machine.a.Pod
 	w.publish(Report{
-		UID: w.uid, Namespace: pod.Namespace, Name: pod.Name, Status: status, Encoded: raw, Events: events, Finished: w.machine.finished,
+		UID: w.uid, Namespace: pod.Namespace, Name: pod.Name, Status: status, Encoded: raw, Events: events, Finished: w.machine.finished, Boost: boost,
 	})
 }
+
+func sameBoost(a, b *BoostReport) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // runsAs reports whether a list of the pod's containers says nothing that its machine doesn't know.
 func (w *worker) runsAs(list []ContainerState) bool {

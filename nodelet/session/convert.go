@@ -25,6 +25,9 @@ func assignment(in *nodev1.Assignment) (nodelet.Assignment, error) {
 	if err := a.Pod.Unmarshal(in.Pod); err != nil {
 		return a, fmt.Errorf("assignment: pod: %w", err)
 	}
+	if b := in.Boost; b != nil {
+		a.Boost = &nodelet.BoostGrant{Ask: b.Ask, CPU: b.CpuMilli}
+	}
 	quantities.Format(&a.Pod.Spec)
 	for _, b := range in.ConfigMaps {
 		var c corev1.ConfigMap
@@ -76,6 +79,9 @@ func reports(in []nodelet.Report) ([]*nodev1.PodReport, error) {
 			}
 		}
 		m := &nodev1.PodReport{Uid: r.UID, Namespace: r.Namespace, Name: r.Name, Status: status, Finished: r.Finished}
+		if b := r.Boost; b != nil {
+			m.Boost = &nodev1.BoostReport{Ask: b.Ask, WantCpuMilli: b.Want, HeldCpuMilli: b.Held}
+		}
 		for _, e := range r.Events {
 			m.Events = append(m.Events, &nodev1.Event{
 				Type: e.Type, Reason: e.Reason, Message: e.Message, TimeUnixNano: e.Time.UnixNano(), FieldPath: e.FieldPath,

@@ -165,6 +165,9 @@ func (p *fakePods) Sync(all []nodelet.Assignment) {
 
 func (p *fakePods) Assign(a nodelet.Assignment) { p.heard <- "assign " + describe(a) }
 func (p *fakePods) Remove(uid string)           { p.heard <- "remove " + uid }
+func (p *fakePods) Boost(uid string, g nodelet.BoostGrant) {
+	p.heard <- fmt.Sprintf("boost %s: %d to wish %d", uid, g.CPU, g.Ask)
+}
 
 func describe(a nodelet.Assignment) string {
 	out := a.Pod.Name

@@ -26,6 +26,8 @@ type pods interface {
 	Sync(all []nodelet.Assignment)
 	Assign(nodelet.Assignment)
 	Remove(uid string)
+	// Boost takes the answer to a pod's wish for CPU beyond its size while it starts.
+	Boost(uid string, g nodelet.BoostGrant)
 	// Reports answers every pod.
 	Reports() []nodelet.Report
 	// Take answers pods that changed since they were taken, each once, as they are now.
@@ -228,6 +230,8 @@ func (s *Session) receive(ctx context.Context, client nodev1.FleetClient, stream
 				return err
 			}
 			s.cfg.Pods.Assign(a)
+		case *nodev1.ToNode_Boost:
+			s.cfg.Pods.Boost(m.Boost.Uid, nodelet.BoostGrant{Ask: m.Boost.Ask, CPU: m.Boost.CpuMilli})
 		case *nodev1.ToNode_Remove:
 			s.cfg.Pods.Remove(m.Remove.Uid)
 		case *nodev1.ToNode_Ack:
