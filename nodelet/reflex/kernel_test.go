@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	nodev1 "swell.dev/swell/api/node/v1"
 	usagev1 "swell.dev/swell/api/usage/v1"
 	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/cgroups"
@@ -129,10 +130,10 @@ func TestKernelReflex(t *testing.T) {
 		t.Error("something is loaded with no pod that may burst")
 	}
 	must(t, r.Set("bursts", v1alpha1.Burst{CPUMilli: 450, Budget: 200 * time.Millisecond}, nodelet.RankDefault))
-	if want, held := r.Pool(); want != 400 || held != 0 {
-		t.Errorf("pool: %d wanted, %d held", want, held)
+	if want, held := r.Pool(); want.CpuMilli != 400 || held.CpuMilli != 0 {
+		t.Errorf("pool: %v wanted, %v held", want, held)
 	}
-	r.Grant(300)
+	r.Grant(&nodev1.Pool{CpuMilli: 300})
 	o.await(t, "bursts", "with a pool of 300m", func(milli int64) bool { return milli == size+300 })
 	s := receive(t, told)
 	if s == nil || s.Bursts != 1 || s.Left > 200*time.Millisecond {
@@ -179,9 +180,9 @@ func TestKernelReflexByPolling(t *testing.T) {
 		Meter: func(string, usagev1.Burst) error { return nil }, Tell: func(string, *nodelet.BurstState) {},
 	})
 	defer r.Close()
-	r.Grant(1000)
+	r.Grant(&nodev1.Pool{CpuMilli: 1000})
 	must(t, r.Set("polled", v1alpha1.Burst{CPUMilli: 550, Budget: time.Hour}, nodelet.RankDefault))
 	o.await(t, "polled", "stopped", func(milli int64) bool { return milli == size+500 })
-	r.Grant(0)
+	r.Grant(&nodev1.Pool{CpuMilli: 0})
 	o.await(t, "polled", "without a pool", func(milli int64) bool { return milli == size })
 }

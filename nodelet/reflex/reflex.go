@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	nodev1 "swell.dev/swell/api/node/v1"
 	usagev1 "swell.dev/swell/api/usage/v1"
 	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/cgroups"
@@ -211,21 +212,20 @@ func (r *Reflex) Close() {
 	r.tasks.Wait()
 }
 
-// Grant sets the pool: what the bursts may come to together, in milli-CPU.
-func (r *Reflex) Grant(cpuMilli int64) {
+// Grant sets the pool: what the bursts may come to together.
+func (r *Reflex) Grant(p *nodev1.Pool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.core.grant(cpuMilli)
+	r.core.grant(p.GetCpuMilli())
 	r.applyLocked()
 	signal(r.changed)
 }
 
-// Pool answers what the pods could use at most, and what their bursts hold now, in milli-CPU. Changed receives when
-// it may differ from the last answer.
-func (r *Reflex) Pool() (want, held int64) {
+// Pool answers what the pods could use at most, and what their bursts hold now.
+func (r *Reflex) Pool() (want, held *nodev1.Pool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.core.want(), r.core.held
+	return &nodev1.Pool{CpuMilli: r.core.want()}, &nodev1.Pool{CpuMilli: r.core.held}
 }
 
 // Changed receives (capacity 1) when Pool may answer something else.

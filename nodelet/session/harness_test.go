@@ -239,10 +239,16 @@ func tell(m *nodev1.FromNode) string {
 		return out
 	case *nodev1.FromNode_Slots:
 		return "slots" + describeSlots(m.Slots.Slots)
+	case *nodev1.FromNode_Pool:
+		return "pool" + describePool(m.Pool)
 	case *nodev1.FromNode_Reports:
 		return "reports" + describeReports(m.Reports.Pods)
 	}
 	return fmt.Sprintf("%T", m.Message)
+}
+
+func describePool(p *nodev1.PoolReport) string {
+	return fmt.Sprintf(" want %d held %d heard %d", p.GetWant().GetCpuMilli(), p.GetHeld().GetCpuMilli(), p.GetHeard())
 }
 
 func describeSlots(in []*nodev1.SlotReport) string {

@@ -32,6 +32,7 @@ type sender struct {
 	behind bool                // more closed segments wait than may be in flight
 	opened time.Time           // when the open segments were last told
 	ended  []*nodev1.PodReport // of pods that ended while there was no session
+	pool   poolTeller
 }
 
 func (s *sender) run(ctx context.Context, acked <-chan []usagev1.ID, received <-chan error) error {
@@ -91,6 +92,14 @@ func (s *sender) run(ctx context.Context, acked <-chan []usagev1.ID, received <-
 			if err := s.changes(); err != nil {
 				return err
 			}
+		case <-s.pool.changed():
+			if err := s.tellPool(); err != nil {
+				return err
+			}
+		case <-s.pool.later.C:
+			if err := s.tellPool(); err != nil {
+				return err
+			}
 		case <-beat.C:
 			if err := s.heartbeat(ctx); err != nil {
 				return err
@@ -102,6 +111,17 @@ func (s *sender) run(ctx context.Context, acked <-chan []usagev1.ID, received <-
 			history.Reset(s.untilHistory())
 		}
 	}
+}
+
+func (s *sender) tellPool() error {
+	report := s.pool.due(time.Now())
+	if report == nil {
+		return nil
+	}
+	if err := s.stream.Send(&nodev1.FromNode{Message: &nodev1.FromNode_Pool{Pool: report}}); err != nil {
+		return fmt.Errorf("pool: %w", err)
+	}
+	return nil
 }
 
 // untilHistory spreads the histories of many nodes evenly.

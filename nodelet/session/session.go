@@ -68,6 +68,7 @@ type Config struct {
 	Node    func() *corev1.Node // what to tell of the host; asked at each connection
 	Pods    pods
 	Journal journal
+	Pool    pool // nil: pods never have more than their size
 	// Serve runs one exchange; what it returns has already been told to the other side.
 	Serve func(ctx context.Context, open *nodev1.Open, s Stream) error
 	// Conditions answers the host's conditions with each heartbeat. Optional.
@@ -165,7 +166,9 @@ func (s *Session) once(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	sender := &sender{cfg: &s.cfg, stream: stream, sent: map[usagev1.ID]bool{}}
+	sender := &sender{cfg: &s.cfg, stream: stream, sent: map[usagev1.ID]bool{}, pool: poolTeller{pool: s.cfg.Pool}}
+	hello.Pool = sender.pool.hello()
+	defer sender.pool.later.Stop()
 	if sender.ended, err = reports(ended); err != nil {
 		return err
 	}
@@ -177,7 +180,7 @@ func (s *Session) once(ctx context.Context) error {
 	defer cancel() // before the wait
 	received := make(chan error, 1)
 	acked := make(chan []usagev1.ID, 16)
-	wg.Go(func() { received <- s.receive(ctx, client, stream, acked, &wg) })
+	wg.Go(func() { received <- s.receive(ctx, client, stream, acked, &sender.pool, &wg) })
 	return sender.run(ctx, acked, received)
 }
 
@@ -204,7 +207,7 @@ func (s *Session) hello(running []nodelet.Report) (*nodev1.Hello, error) {
 }
 
 // receive applies what the control plane says.
-func (s *Session) receive(ctx context.Context, client nodev1.FleetClient, stream grpc.BidiStreamingClient[nodev1.FromNode, nodev1.ToNode], acked chan<- []usagev1.ID, wg *sync.WaitGroup) error {
+func (s *Session) receive(ctx context.Context, client nodev1.FleetClient, stream grpc.BidiStreamingClient[nodev1.FromNode, nodev1.ToNode], acked chan<- []usagev1.ID, pool *poolTeller, wg *sync.WaitGroup) error {
 	var all []nodelet.Assignment // the parts of a Sync so far
 	for {
 		m, err := stream.Recv()
@@ -249,6 +252,10 @@ func (s *Session) receive(ctx context.Context, client nodev1.FleetClient, stream
 			}
 		case *nodev1.ToNode_HistoryAck:
 			s.cfg.Pods.AckHistory(m.HistoryAck.Sequence)
+		case *nodev1.ToNode_Pool:
+			if err := pool.granted(m.Pool); err != nil {
+				return err
+			}
 		case *nodev1.ToNode_Open:
 			wg.Go(func() { s.serve(ctx, client, m.Open) })
 		}

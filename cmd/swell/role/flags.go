@@ -94,6 +94,7 @@ type nodeletConfig struct {
 	Heartbeat        time.Duration
 	UsageHistory     time.Duration
 	MemoryWindow     time.Duration
+	Reflex           string
 }
 
 func (c *nodeletConfig) flags(f *pflag.FlagSet) {
@@ -107,6 +108,7 @@ func (c *nodeletConfig) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.Heartbeat, "heartbeat", 10*time.Second, "how often usage is reported")
 	f.DurationVar(&c.UsageHistory, "usage-history", time.Minute, "how often histograms of what containers used are told, for recommendations; 0: never, and none are kept")
 	f.DurationVar(&c.MemoryWindow, "memory-window", 24*time.Hour, "time in which a container's memory counts with its peak")
+	f.StringVar(&c.Reflex, "reflex", reflexAuto, "how pods that may burst are seen to be stopped by their CPU quota: auto, fentry, sched_switch, poll, or off: none may burst")
 	_ = f.MarkHidden("memory-window") // to see days pass in minutes; it is there
 }
 
@@ -136,6 +138,9 @@ func (c *nodeletConfig) complete() error {
 	}
 	if c.UsageHistory < 0 {
 		return fmt.Errorf("--usage-history %s: want 0 or more", c.UsageHistory)
+	}
+	if _, _, err := reflexRungs(c.Reflex); err != nil {
+		return err
 	}
 	if c.PodCIDR != "" {
 		if _, _, err := net.ParseCIDR(c.PodCIDR); err != nil {

@@ -19,6 +19,7 @@ import (
 	"swell.dev/swell/nodelet/journal"
 	"swell.dev/swell/nodelet/network"
 	"swell.dev/swell/nodelet/podcgroup"
+	"swell.dev/swell/nodelet/reflex"
 	"swell.dev/swell/nodelet/session"
 	"swell.dev/swell/nodelet/stream"
 	"swell.dev/swell/nodelet/volume"
@@ -107,6 +108,7 @@ func (h *host) close() error {
 // runningNodelet is the role.
 type runningNodelet struct {
 	host    *host
+	reflex  *reflex.Reflex // nil: it is off
 	nodelet *nodelet.Nodelet
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
@@ -142,25 +144,38 @@ func startNodelet(ctx context.Context, dir *dataDir, cfg nodeletConfig, address 
 	if n.host, err = openHost(ctx, dir, &cfg, log); err != nil {
 		return nil, err
 	}
-	if n.nodelet, err = nodelet.New(nodelet.Config{
+	nodeletConfig := nodelet.Config{
 		NodeName: cfg.NodeName, HostIP: cfg.NodeIP, DataDir: dir.join("nodelet"),
 		Runtime: n.host.runtime, Images: n.host.images, Network: n.host.network, Volumes: n.host.volumes,
 		Cgroups: n.host.cgroups, Journal: n.host.journal, Logger: log,
 		NoHistory: cfg.UsageHistory == 0, MemoryWindow: cfg.MemoryWindow,
-	}); err != nil {
+	}
+	rungs, bursts, err := reflexRungs(cfg.Reflex)
+	if err != nil {
+		return nil, err
+	}
+	if bursts {
+		n.reflex = newReflex(n.host, rungs, func(uid string, s *nodelet.BurstState) { n.nodelet.Bursting(uid, s) }, log)
+		nodeletConfig.Bursts = n.reflex
+	}
+	if n.nodelet, err = nodelet.New(nodeletConfig); err != nil {
 		return nil, err
 	}
 	if err := n.nodelet.Start(ctx); err != nil {
 		return nil, fmt.Errorf("nodelet: %w", err)
 	}
 	deps := stream.Deps{Runtime: n.host.runtime, Images: n.host.images, FindContainer: n.nodelet.FindContainer}
-	s, err := session.New(session.Config{
+	sessionConfig := session.Config{
 		Address: address, TLS: tlsConfig, Node: func() *corev1.Node { return node },
 		Pods: n.nodelet, Journal: n.host.journal, Heartbeat: cfg.Heartbeat, History: cfg.UsageHistory, Version: version, Log: log,
 		Serve: func(ctx context.Context, open *nodev1.Open, s session.Stream) error {
 			return stream.Handle(ctx, deps, open, s)
 		},
-	})
+	}
+	if n.reflex != nil {
+		sessionConfig.Pool = n.reflex
+	}
+	s, err := session.New(sessionConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -179,6 +194,9 @@ func (n *runningNodelet) close() error {
 	n.wg.Wait()
 	if n.nodelet != nil {
 		errs = append(errs, n.nodelet.Close())
+	}
+	if n.reflex != nil {
+		n.reflex.Close()
 	}
 	if n.host != nil {
 		errs = append(errs, n.host.close())
