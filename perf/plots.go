@@ -13,6 +13,8 @@ var plotForms = map[string]chart{
 	plotLatencies: {title: "latency", xLabel: "share of all that are answered within it", yLabel: "milliseconds", xTail: true, yLog: true},
 	"growth":      {title: "memory and storage over time", xLabel: "seconds", yLabel: "MiB"},
 	"latency":     {title: "a create with nothing else to do", xLabel: "nodes", yLabel: "milliseconds", xLog: true},
+	"with":        {title: "with the reflex", xLabel: "milliseconds", yLabel: "milli-CPU"},
+	"without":     {title: "without", xLabel: "milliseconds", yLabel: "milli-CPU"},
 	"memory":      {title: "what a node takes", xLabel: "nodes", yLabel: "KiB", xLog: true},
 }
 

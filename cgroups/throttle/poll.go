@@ -167,6 +167,8 @@ func (p *poller) look(found []uint64) ([]uint64, error) {
 	return found, nil
 }
 
+func (p *poller) cost() (uint64, time.Duration, error) { return 0, 0, nil }
+
 func (p *poller) lost() uint64 { return 0 }
 
 func (p *poller) close() error {

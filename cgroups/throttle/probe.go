@@ -131,6 +131,14 @@ func (p *probe) lost() uint64 {
 	return sum
 }
 
+func (p *probe) cost() (runs uint64, spent time.Duration, err error) {
+	s, err := p.prog.Stats()
+	if err != nil {
+		return 0, 0, fmt.Errorf("eBPF program's statistics: %w", err)
+	}
+	return s.RunCount, s.Runtime, nil
+}
+
 func (p *probe) close() error {
 	var errs []error
 	if p.link != nil {

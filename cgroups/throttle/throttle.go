@@ -59,6 +59,7 @@ type source interface {
 	// run calls tell until ctx ends, always from the goroutine that it was called from.
 	run(ctx context.Context, tell func(Event)) error
 	lost() uint64
+	cost() (runs uint64, spent time.Duration, err error)
 	close() error
 }
 
@@ -121,6 +122,10 @@ func (w *Watcher) Unwatch(id uint64) error { return w.src.unwatch(id) }
 
 // Lost counts events that nobody was told of, as too many came at once.
 func (w *Watcher) Lost() uint64 { return w.src.lost() }
+
+// Cost answers how often the eBPF program ran, and for how long in all. The kernel counts while somebody has it do
+// so (ebpf.EnableStats). What polls has no such program, and no cost of it.
+func (w *Watcher) Cost() (runs uint64, spent time.Duration, err error) { return w.src.cost() }
 
 // Run calls tell for each event until ctx ends. It does so on a thread of its own that comes before others
 // (SCHED_FIFO, or nice −20 where that isn't allowed), so that it runs on a busy host: tell must be short. At most

@@ -417,6 +417,9 @@ func (s *Stats) react(after time.Duration) {
 	s.Reactions++
 }
 
+// Latencies are the last reactions', each from the kernel's stop of a task to the quota that was written.
+func (s Stats) Latencies() []time.Duration { return s.latencies }
+
 // Latency answers the reactions' percentile from the kernel's stop of a task to the quota that was written.
 func (s Stats) Latency(share float64) time.Duration {
 	if len(s.latencies) == 0 {

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	nodev1 "swell.dev/swell/api/node/v1"
+	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/api/v1alpha1"
+	"swell.dev/swell/cgroups"
+	"swell.dev/swell/cgroups/throttle"
+	"swell.dev/swell/nodelet"
+	"swell.dev/swell/nodelet/podcgroup"
+	"swell.dev/swell/nodelet/reflex"
+)
+
+// What the pod of `perf reflex` has and does.
+const (
+	reflexSize = 200 // milli-CPU
+	reflexWork = 60 * time.Millisecond
+	reflexRest = 400 * time.Millisecond // longer than a burst outlasts what it was for
+	reflexName = "main"
+)
+
+type reflexRun struct {
+	bursts   int
+	busy     bool
+	tree     *podcgroup.Tree
+	host     *cgroups.Hierarchy
+	parent   *cgroups.Group
+	waits    map[bool]*series // by whether the reflex is on
+	work     map[bool]*series
+	reaction *series
+	rates    rates
+	curves   []curve
+}
+
+func reflexCommand(s *setting) *cobra.Command {
+	r := &reflexRun{}
+	cmd := &cobra.Command{
+		Use:   "reflex",
+		Short: "How long a pod that its CPU quota stops waits until it runs again, with the reflex and without, in turn",
+		Long: `A pod of 200m does 60 ms of work, rests, and works again. When its quota is used up, the kernel stops it. The wait is
+from the kernel's stop to its next step, as it sees it itself. With --busy as many processes as there are CPUs never
+rest beside it. What the eBPF program costs is measured at the end, while two threads hand each other a CPU.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), s) },
+	}
+	cmd.Flags().IntVar(&r.bursts, "bursts", 40, "times that the pod works, in each round with and without the reflex")
+	cmd.Flags().BoolVar(&r.busy, "busy", true, "keep all CPUs busy beside it")
+	return cmd
+}
+
+func (r *reflexRun) run(ctx context.Context, s *setting) (err error) {
+	if r.host, err = cgroups.Detect(); err != nil {
+		return err
+	}
+	path := fmt.Sprintf("/swell-perf-%d", os.Getpid())
+	r.parent = r.host.Group(path)
+	if r.tree, err = podcgroup.New(r.host, path+"/pods"); err != nil {
+		return err
+	}
+	defer func() {
+		end, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		err = errors.Join(err, r.parent.Delete(end))
+	}()
+	if r.busy {
+		stop, err := r.burn(runtime.NumCPU())
+		if err != nil {
+			return err
+		}
+		defer stop()
+	}
+	r.waits = map[bool]*series{false: {name: "without: stopped → running again"}, true: {name: "with: stopped → running again"}}
+	r.work = map[bool]*series{false: {name: "without: 60 ms of work"}, true: {name: "with: 60 ms of work"}}
+	r.reaction = &series{name: "with: stopped → quota written"}
+	for round := range s.rounds {
+		for _, on := range []bool{round%2 == 0, round%2 != 0} {
+			if err := r.once(ctx, on, round == 0); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.cost(ctx); err != nil {
+		return err
+	}
+	with := map[string]string{"pod": "200m, may burst to all CPUs", "work": "60 ms of CPU time, then 400 ms of rest", "beside": "nothing"}
+	if r.busy {
+		with["beside"] = fmt.Sprintf("%d processes that never rest, each with the weight of a CPU", runtime.NumCPU())
+	}
+	return s.publishWith("reflex", r.bursts, with, &r.rates, r.curves,
+		r.waits[true], r.waits[false], r.reaction, r.work[true], r.work[false])
+}
+
+// burn runs processes that never rest.
+func (r *reflexRun) burn(n int) (stop func(), err error) {
+	var all []*exec.Cmd
+	stop = func() {
+		for _, cmd := range all {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}
+	for i := range n {
+		g := r.parent.Child(fmt.Sprintf("burner%d", i))
+		if err := g.Create(); err != nil {
+			return stop, err
+		}
+		cmd := exec.Command("/proc/self/exe", "reflex-burn")
+		if err := cmd.Start(); err != nil {
+			return stop, err
+		}
+		all = append(all, cmd)
+		if err := g.Add(cmd.Process.Pid); err != nil {
+			return stop, err
+		}
+	}
+	return stop, nil
+}
+
+// once has the pod work and rest so many times.
+func (r *reflexRun) once(ctx context.Context, on, plot bool) error {
+	const uid = "reflex"
+	list := corev1.ResourceList{corev1.ResourceCPU: *resource.NewMilliQuantity(reflexSize, resource.DecimalSI)}
+	if err := r.tree.EnsurePod(uid, map[string]corev1.ResourceRequirements{reflexName: {Requests: list, Limits: list}}); err != nil {
+		return err
+	}
+	container := r.host.Group(r.tree.ContainerPath(uid, reflexName))
+	if err := container.Create(); err != nil {
+		return err
+	}
+	if err := container.SetCPU(cgroups.SharesOf(reflexSize), cgroups.QuotaOf(reflexSize)); err != nil {
+		return err
+	}
+	defer func() { _ = r.tree.RemovePod(uid) }() // what stays goes with the parent
+	worker, err := startWorker(ctx, container, r.bursts)
+	if err != nil {
+		return err
+	}
+	defer worker.end()
+
+	seen, err := watchThrottling(ctx, r.tree.Group(uid))
+	if err != nil {
+		return err
+	}
+	var x *reflex.Reflex
+	if on {
+		x = reflex.New(reflex.Config{
+			Tree: r.tree, Log: slog.New(slog.DiscardHandler),
+			Meter: func(string, usagev1.Burst) error { return nil }, Tell: func(string, *nodelet.BurstState) {},
+		})
+		defer x.Close()
+		x.Grant(&nodev1.Pool{CpuMilli: int64(runtime.NumCPU()) * 1000})
+		if err := x.Set(uid, v1alpha1.Burst{CPUMilli: int64(runtime.NumCPU()) * 1000, Budget: 24 * time.Hour}, nodelet.RankDefault); err != nil {
+			return err
+		}
+	}
+	var sampled []curve
+	sampling, stop := context.WithCancel(ctx)
+	var sampler sync.WaitGroup
+	if plot {
+		sampler.Go(func() { sampled, err = sample(sampling, container, on) })
+	}
+	done, workErr := worker.work()
+	stop()
+	sampler.Wait()
+	stops, watchErr := seen()
+	if err := errors.Join(workErr, watchErr, err); err != nil {
+		return err
+	}
+	r.curves = append(r.curves, sampled...)
+	r.note(on, done, stops)
+	if x != nil {
+		stats := x.Stats()
+		r.reaction.begin()
+		for _, d := range stats.Latencies() {
+			r.reaction.add(d)
+		}
+	}
+	return nil
+}
+
+// note finds, for each stop by the kernel, the gap in the work that it made.
+func (r *reflexRun) note(on bool, done *workDone, stops []time.Duration) {
+	waits, work := r.waits[on], r.work[on]
+	waits.begin()
+	work.begin()
+	for _, took := range done.Took {
+		work.add(took)
+	}
+	for _, gap := range done.Gaps {
+		i, _ := slices.BinarySearch(stops, gap.From)
+		if i < len(stops) && stops[i] < gap.To {
+			waits.add(gap.To - stops[i])
+		}
+	}
+	name := map[bool]string{true: "with", false: "without"}[on]
+	r.rates.add(name+": stops by the kernel in each burst of work", float64(len(waits.rounds[len(waits.rounds)-1]))/float64(len(done.Took)))
+}
+
+// watchThrottling collects when the kernel stopped a group. What it answers ends it.
+func watchThrottling(ctx context.Context, g *cgroups.Group) (func() ([]time.Duration, error), error) {
+	w, err := throttle.Open(throttle.Options{Rungs: []throttle.Rung{throttle.Fentry, throttle.SchedSwitch}})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Watch(g); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var at []time.Duration
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx, func(e throttle.Event) { at = append(at, e.At) }) }()
+	return func() ([]time.Duration, error) {
+		cancel()
+		err := <-ended
+		return at, errors.Join(err, w.Close())
+	}, nil
+}
+
+// worker is the pod's process.
+type worker struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out io.Reader
+}
+
+// workDone is what it answers; times are CLOCK_MONOTONIC.
+type workDone struct {
+	Took []time.Duration // of each burst of work
+	Gaps []gap           // in which it didn't run though it had work
+}
+
+type gap struct{ From, To time.Duration }
+
+func startWorker(ctx context.Context, g *cgroups.Group, bursts int) (*worker, error) {
+	cmd := exec.CommandContext(ctx, "/proc/self/exe", "reflex-work", fmt.Sprint(bursts))
+	cmd.Env, cmd.Stderr = append(os.Environ(), "GOMAXPROCS=1", "GOGC=off"), os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	w := &worker{cmd, in, out}
+	if err := g.Add(cmd.Process.Pid); err != nil {
+		w.end()
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *worker) work() (*workDone, error) {
+	if err := w.in.Close(); err != nil { // it begins then
+		return nil, err
+	}
+	var done workDone
+	if err := json.NewDecoder(w.out).Decode(&done); err != nil {
+		return nil, fmt.Errorf("the pod's process: %w", err)
+	}
+	return &done, nil
+}
+
+func (w *worker) end() {
+	_ = w.cmd.Process.Kill()
+	_ = w.cmd.Wait()
+}
+
+// cost measures what the eBPF program takes at each switch of tasks.
+func (r *reflexRun) cost(ctx context.Context) error {
+	stats, err := ebpf.EnableStats(0) // BPF_STATS_RUN_TIME
+	if err != nil {
+		return fmt.Errorf("statistics of eBPF programs: %w", err)
+	}
+	defer stats.Close() //nolint:errcheck // nothing is lost by it
+	w, err := throttle.Open(throttle.Options{})
+	if err != nil {
+		return err
+	}
+	defer w.Close() //nolint:errcheck // the next line reads all that is wanted of it
+	const lasts = 3 * time.Second
+	ctx, cancel := context.WithTimeout(ctx, lasts)
+	defer cancel()
+	began := time.Now()
+	if err := exec.CommandContext(ctx, "/proc/self/exe", "reflex-switch").Run(); err != nil && ctx.Err() == nil {
+		return err
+	}
+	took := time.Since(began)
+	runs, spent, err := w.Cost()
+	if err != nil {
+		return err
+	}
+	r.rates.add("probe: switches of tasks a second", float64(runs)/took.Seconds())
+	if runs > 0 {
+		ns := float64(spent.Nanoseconds()) / float64(runs)
+		r.rates.add("probe: ns for each", ns)
+		r.rates.add("probe: % of a core at 50,000 switches a second", ns*50_000/1e9*100)
+	}
+	return nil
+}
