@@ -18,7 +18,7 @@ func PodPlacement(pod *corev1.Pod) (PlaceRequest, error) {
 	if err != nil {
 		return PlaceRequest{}, err
 	}
-	more, err := v1alpha1.BoostCPU(pod)
+	more, err := v1alpha1.BoostOf(pod)
 	if err != nil {
 		return PlaceRequest{}, err
 	}

@@ -128,12 +128,12 @@ func (b *Boost) setFor(value string) error {
 }
 
 // ValidateBoost answers what is wrong with the parts of a clause that come by themselves; limit may be empty.
-func ValidateBoost(cpu, limit string) (cpuErr, limitErr error) {
+func ValidateBoost(cpu BoostCPU, limit string) (cpuErr, limitErr error) {
 	var b Boost
 	if cpu == "" {
 		cpuErr = errors.New("must be a quantity such as 2 or 1500m, or a multiple such as 3x")
 	} else {
-		cpuErr = b.setCPU(cpu)
+		cpuErr = b.setCPU(string(cpu))
 	}
 	if limit != "" {
 		limitErr = b.setFor(limit)
@@ -255,8 +255,8 @@ func Boosted(res corev1.ResourceRequirements, cpuMilli int64) corev1.ResourceReq
 	return res
 }
 
-// BoostCPU is what the pod takes beyond its size while all of its containers start, in milli-CPU.
-func BoostCPU(pod *corev1.Pod) (int64, error) {
+// BoostOf is what the pod takes beyond its size while all of its containers start, in milli-CPU.
+func BoostOf(pod *corev1.Pod) (int64, error) {
 	boosts := BoostsOf(pod)
 	if len(boosts) == 0 {
 		return 0, nil

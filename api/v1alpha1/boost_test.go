@@ -50,7 +50,7 @@ func TestParseBoosts(t *testing.T) {
 	}
 }
 
-func TestBoostCPU(t *testing.T) {
+func TestBoostOf(t *testing.T) {
 	always := corev1.ContainerRestartPolicyAlways
 	pod := func(annotation string) *corev1.Pod {
 		p := &corev1.Pod{}
@@ -70,7 +70,7 @@ func TestBoostCPU(t *testing.T) {
 		"proxy:cpu=2":           2000 + 1000 - 1100, // while migrate runs
 		"cpu=10m;app:cpu=1500m": 1500 + 200 + 100 - 1100,
 	} {
-		got, err := BoostCPU(pod(annotation))
+		got, err := BoostOf(pod(annotation))
 		if err != nil || got != want {
 			t.Errorf("%s: %d, %v; want %d", annotation, got, err, want)
 		}

@@ -1,6 +1,9 @@
 package v1alpha1
 
 import (
+	"encoding/json"
+	"fmt"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -22,7 +25,7 @@ type StartupBoostSpec struct {
 	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 	// CPU that each container has while it starts: a quantity such as 2 or 1500m, or a multiple of its size
 	// such as 3x. A container that isn't smaller gets nothing.
-	CPU string `json:"cpu,omitempty"`
+	CPU BoostCPU `json:"cpu,omitempty"`
 	// For is how long at most, such as 90s. Of a container without readiness and startup probe it is how long.
 	// Default: 5m, and 30s without such probes.
 	For string `json:"for,omitempty"`
@@ -32,10 +35,33 @@ type StartupBoostSpec struct {
 
 // ContainerBoost is the boost of one container; a pod without it ignores it.
 type ContainerBoost struct {
-	Name string `json:"name"`
-	CPU  string `json:"cpu"`
-	For  string `json:"for,omitempty"`
+	Name string   `json:"name"`
+	CPU  BoostCPU `json:"cpu"`
+	For  string   `json:"for,omitempty"`
 }
+
+// BoostCPU is a quantity such as 2 or 1500m, or a multiple such as 3x. A number may stand for its text.
+type BoostCPU string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *BoostCPU) UnmarshalJSON(b []byte) error {
+	var text string
+	if err := json.Unmarshal(b, &text); err == nil {
+		*c = BoostCPU(text)
+		return nil
+	}
+	var number json.Number
+	if err := json.Unmarshal(b, &number); err != nil {
+		return fmt.Errorf("%s: must be a quantity such as 2 or 1500m, or a multiple such as 3x", b)
+	}
+	*c = BoostCPU(number)
+	return nil
+}
+
+// OpenAPISchemaType, OpenAPISchemaFormat and OpenAPIV3OneOfTypes are what clients know it by.
+func (BoostCPU) OpenAPISchemaType() []string   { return []string{"string"} }
+func (BoostCPU) OpenAPISchemaFormat() string   { return "" }
+func (BoostCPU) OpenAPIV3OneOfTypes() []string { return []string{"string", "number"} }
 
 // StartupBoostList is a list of policies.
 type StartupBoostList struct {
@@ -60,9 +86,9 @@ func (s *StartupBoostSpec) Annotation(pod *corev1.Pod) string {
 }
 
 // clause is of a spec that was found valid.
-func clause(container, cpu, limit string) Boost {
+func clause(container string, cpu BoostCPU, limit string) Boost {
 	out := Boost{Container: container}
-	_ = out.setCPU(cpu)
+	_ = out.setCPU(string(cpu))
 	if limit != "" {
 		_ = out.setFor(limit)
 	}

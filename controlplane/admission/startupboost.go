@@ -38,11 +38,11 @@ func ValidateStartupBoost(p *v1alpha1.StartupBoost) field.ErrorList {
 	return errs
 }
 
-func validateBoost(cpu, limit string, at *field.Path) field.ErrorList {
+func validateBoost(cpu v1alpha1.BoostCPU, limit string, at *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	cpuErr, limitErr := v1alpha1.ValidateBoost(cpu, limit)
 	if cpuErr != nil {
-		errs = append(errs, field.Invalid(at.Child("cpu"), cpu, cpuErr.Error()))
+		errs = append(errs, field.Invalid(at.Child("cpu"), string(cpu), cpuErr.Error()))
 	}
 	if limitErr != nil {
 		errs = append(errs, field.Invalid(at.Child("for"), limit, limitErr.Error()))

@@ -15,7 +15,8 @@ func TestValidateStartupBoost(t *testing.T) {
 		name, spec string
 		fields     []string // of the errors
 	}{
-		{"everything", `{selector: {matchLabels: {app: shop}}, cpu: 3x, for: 90s, containers: [{name: app, cpu: "2"}, {name: b, cpu: 1500m, for: 1s}]}`, nil},
+		{"everything", `{selector: {matchLabels: {app: shop}}, cpu: 3x, for: 90s, containers: [{name: app, cpu: 2}, {name: b, cpu: 1500m, for: 1s}]}`, nil},
+		{"a number with a point", `{cpu: 1.5}`, nil},
 		{"containers alone", `{containers: [{name: app, cpu: "2"}]}`, nil},
 		{"nothing", `{}`, []string{"spec.cpu"}},
 		{"no number", `{cpu: fast, for: long}`, []string{"spec.cpu", "spec.for"}},

@@ -92,10 +92,10 @@ var startupBoostTable = table{
 		}
 		own := make([]string, len(p.Spec.Containers))
 		for i, c := range p.Spec.Containers {
-			own[i] = c.Name + "=" + c.CPU
+			own[i] = c.Name + "=" + string(c.CPU)
 		}
 		return metav1.TableRow{Cells: []any{
-			p.Name, or(p.Spec.CPU, none), or(p.Spec.For, "Ready"), or(strings.Join(own, ","), none), since(p.CreationTimestamp),
+			p.Name, or(string(p.Spec.CPU), none), or(p.Spec.For, "Ready"), or(strings.Join(own, ","), none), since(p.CreationTimestamp),
 			or(metav1.FormatLabelSelector(p.Spec.Selector), none),
 		}}
 	},

@@ -30,7 +30,7 @@ func TestStartupBoosts(t *testing.T) {
 			t.Fatalf("%d %s", a.code, a.body)
 		}
 	}
-	policy("b", `{"cpu":"4"}`)
+	policy("b", `{"cpu":4}`)
 	policy("a", `{"selector":{"matchLabels":{"app":"shop"}},"cpu":"3x","for":"90s","containers":[{"name":"other","cpu":"2"}]}`)
 	if a := h.do(http.MethodPost, path, `{"apiVersion":"swell.dev/v1alpha1","kind":"StartupBoost","metadata":{"name":"c"},"spec":{}}`); a.code != http.StatusUnprocessableEntity {
 		t.Errorf("%d %s", a.code, a.body)
