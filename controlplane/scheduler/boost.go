@@ -48,12 +48,29 @@ func (c *core) boostAtStart(r *reservation, milli int64) {
 	if milli <= 0 {
 		return
 	}
-	was := r.reserved()
 	r.boost = &boost{want: milli}
 	if milli <= r.node.free().CPUMilli {
-		r.boost.granted = milli
-		c.use(r, was, r.reserved())
+		c.setBoost(r, func(b *boost) { b.granted = milli })
+		c.boosts.Granted++
+	} else {
+		c.boosts.Deferred++
 	}
+}
+
+// setBoost changes a boost, and what its pod takes with it.
+func (c *core) setBoost(r *reservation, change func(*boost)) {
+	was, milli := r.reserved(), r.boost.takes()
+	change(r.boost)
+	c.boosts.CPUMilli += r.boost.takes() - milli
+	if is := r.reserved(); is != was {
+		c.use(r, was, is)
+	}
+}
+
+// BoostStats counts startup boosts.
+type BoostStats struct {
+	CPUMilli          int64 // that is granted or held now
+	Granted, Deferred int64 // wishes, since the start; one that was deferred may have been granted later
 }
 
 // boost takes over what a pod's nodelet tells, and answers what is granted; false: the pod has no room here. A
@@ -66,13 +83,17 @@ func (c *core) boost(uid string, ask, want, held int64) (granted int64, ok bool)
 	if r.boost == nil {
 		r.boost = &boost{}
 	}
-	b, before := r.boost, r.reserved()
-	b.ask, b.want, b.held = ask, max(want, 0), max(held, 0)
-	b.granted = min(b.granted, b.want)
-	if is := r.reserved(); is != before {
-		c.use(r, before, is)
+	b, before, again := r.boost, r.reserved(), ask == r.boost.ask
+	c.setBoost(r, func(b *boost) {
+		b.ask, b.want, b.held = ask, max(want, 0), max(held, 0)
+		b.granted = min(b.granted, b.want)
+	})
+	switch n := r.node; {
+	case c.grant(r):
+		c.boosts.Granted++
+	case b.granted < b.want && !again && n.known:
+		c.boosts.Deferred++
 	}
-	c.grant(r)
 	n := r.node
 	n.waiting = slices.DeleteFunc(n.waiting, func(x *reservation) bool { return x == r })
 	if b.granted < b.want {
@@ -92,9 +113,7 @@ func (c *core) grant(r *reservation) bool {
 	if b.granted == b.want || !r.node.known || free < max(0, b.want-b.takes()) {
 		return false
 	}
-	was := r.reserved()
-	b.granted = b.want
-	c.use(r, was, r.reserved())
+	c.setBoost(r, func(b *boost) { b.granted = b.want })
 	return true
 }
 
@@ -107,12 +126,14 @@ func (c *core) grantWaiting(n *node) {
 		if !c.grant(r) {
 			return false
 		}
+		c.boosts.Granted++
 		c.decisions = append(c.decisions, decision{kind: boosted, uid: r.uid, node: n.spec.Name, ask: r.boost.ask, boost: r.boost.granted})
 		return true
 	})
 }
 
 func (c *core) forgetBoost(r *reservation) {
+	c.boosts.CPUMilli -= r.boost.takes()
 	if r.boost != nil && len(r.node.waiting) > 0 {
 		r.node.waiting = slices.DeleteFunc(r.node.waiting, func(x *reservation) bool { return x == r })
 	}
@@ -136,4 +157,10 @@ func (s *Scheduler) BoostOf(uid string) (ask, granted int64, decided bool) {
 		}
 	})
 	return ask, granted, decided
+}
+
+// BoostStats answers what there is of boosts, and has been.
+func (s *Scheduler) BoostStats() (st BoostStats) {
+	s.call(func(c *core) { st = c.boosts })
+	return st
 }

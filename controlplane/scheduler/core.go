@@ -18,6 +18,7 @@ type core struct {
 	filters map[string]*filter
 	search  search
 	pending pending
+	boosts  BoostStats
 	reasons reasons
 
 	stirred map[*line]bool // pods wait there whom what other pods did may help

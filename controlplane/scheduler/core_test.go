@@ -216,7 +216,7 @@ func checkInvariants(t *testing.T, c *core, step int) {
 	used := map[*node]controlplane.Demand{}
 	pods := map[*node]int{}
 	ports := map[*node][]controlplane.HostPort{}
-	wishes, inSlots := 0, 0
+	wishes, inSlots, boosted := 0, 0, int64(0)
 	var slotRoom controlplane.Demand
 	for uid, r := range c.pods {
 		if r.ahead != nil {
@@ -237,6 +237,7 @@ func checkInvariants(t *testing.T, c *core, step int) {
 				t.Fatalf("step %d: %s's resize is deferred, though there is room", step, uid)
 			}
 		}
+		boosted += r.boost.takes()
 		if b := r.boost; b != nil {
 			if b.granted > b.want || slices.Contains(r.node.waiting, r) != (b.granted < b.want) {
 				t.Fatalf("step %d: %s's boost is %+v, waiting %v", step, uid, *b, slices.Contains(r.node.waiting, r))
@@ -262,6 +263,9 @@ func checkInvariants(t *testing.T, c *core, step int) {
 	}
 	if c.slots.count != inSlots || shelved != inSlots || c.slots.room != slotRoom {
 		t.Fatalf("step %d: %d slots with %v, %d on shelves, counted %d with %v", step, inSlots, slotRoom, shelved, c.slots.count, c.slots.room)
+	}
+	if c.boosts.CPUMilli != boosted {
+		t.Fatalf("step %d: %dm of boosts, counted %dm", step, boosted, c.boosts.CPUMilli)
 	}
 	holders := 0
 	indexed := 0

@@ -246,7 +246,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		ImportImage:    c.importImage,
 		ListImages:     c.listImages,
 		IssueJoinToken: c.issueJoinToken,
-		Metrics:        newMetrics(c.store, c.slots, c.sizing),
+		Metrics:        newMetrics(c.store, c.sched, c.slots, c.sizing),
 		Authenticate:   users.Authenticate,
 		Authorize:      auth.Authorize,
 		Version:        c.version,
