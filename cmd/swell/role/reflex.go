@@ -27,7 +27,7 @@ func reflexValues() []string {
 // reflexRungs reads --reflex.
 func reflexRungs(value string) (rungs []throttle.Rung, on bool, err error) {
 	switch {
-	case value == reflexAuto:
+	case value == reflexAuto, value == "": // swell down has no such flag
 		return nil, true, nil
 	case value == reflexOff:
 		return nil, false, nil
