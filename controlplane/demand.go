@@ -51,6 +51,8 @@ type PlaceRequest struct {
 	Leaving       bool   // is being deleted: its room will be free
 	Rules         *Rules // nil: none
 	Template      uint64 // with the namespace, whose slot it may take; 0: none's
+
+	Resize *ResizeRequest // that waits, of a pod that is restored; nil: none does
 }
 
 // Workload is whose slots the pod may take.
@@ -81,6 +83,20 @@ type Node struct {
 	Taints   []corev1.Taint
 }
 
+// PoolReport is what a node says of its reflex pool: the room beyond its pods' sizes that it uses for bursts.
+type PoolReport struct {
+	Want  Demand // the most that its pods could use
+	Held  Demand // by bursts, now
+	Heard int64  // the number of the last grant; held goes no further than that from there on
+}
+
+// PoolGrant is how much of a node's room is lent to its pool. Of one node's the largest number holds.
+type PoolGrant struct {
+	Node   string
+	Room   Demand
+	Number int64
+}
+
 // EvictReason is why the control plane ends a pod that its owner didn't end; it becomes the reason of the
 // pod's condition DisruptionTarget.
 type EvictReason string
@@ -100,6 +116,31 @@ type Eviction struct {
 	Reason  EvictReason
 	Message string
 	For     Key // the pod that gets its room, if it is for one
+}
+
+// ResizeRequest asks for another size of a pod. What isn't size says in which order resizes get room that
+// becomes free, as Kubernetes has it: the higher priority, then the QoS class, then who has waited longer.
+type ResizeRequest struct {
+	Demand     Demand
+	Priority   int32
+	QOS        corev1.PodQOSClass // Guaranteed, Burstable, BestEffort
+	Since      time.Time          // from when it is deferred
+	Patient    bool               // waits for room rather than have best-effort pods give way
+	Infeasible bool               // was found so before; of one that is restored
+}
+
+// ResizeAnswer is the ledger's, with the reason where it isn't admitted, in the kubelet's words.
+type ResizeAnswer struct {
+	Verdict ResizeVerdict
+	Message string
+}
+
+// ResizeDecision is what became of a resize that waited.
+type ResizeDecision struct {
+	Key    Key
+	UID    string
+	Demand Demand // that was asked for
+	ResizeAnswer
 }
 
 // ResizeVerdict is the ledger's answer to a resize.

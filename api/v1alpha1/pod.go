@@ -19,6 +19,10 @@ const (
 	AnnotationComputeClass = "swell.dev/compute-class" // general-purpose (default), performance or gpu
 	AnnotationQoS          = "swell.dev/qos"           // default or best-effort
 
+	// AnnotationResizePolicy is what a resize does that its node has no room for; it may change while the
+	// pod runs. Default: preempt.
+	AnnotationResizePolicy = "swell.dev/resize-policy" // preempt or wait
+
 	// AnnotationAllocated stands on a pod whose spec asks for a size that is not admitted yet (deferred
 	// or infeasible). It holds what is admitted: JSON, container name → resources. Only the control
 	// plane writes it.
@@ -27,6 +31,10 @@ const (
 	// AnnotationAutosized stands on a pod whose size an Autosize policy has set: JSON with the time and the sizes.
 	AnnotationAutosized = "swell.dev/autosized"
 )
+
+// AnnotationReflexPool on a node shows its reflex pool: what is granted, held by bursts, and wanted. The control
+// plane writes it.
+const AnnotationReflexPool = "swell.dev/reflex-pool"
 
 // LabelComputeClass on a node lists the compute classes that it offers, separated by dots:
 // general-purpose.performance.gpu. A node without it offers general-purpose and performance.
@@ -39,6 +47,8 @@ const (
 	ClassGPU            = "gpu"
 	QoSDefault          = "default"
 	QoSBestEffort       = "best-effort"
+	ResizePreempt       = "preempt" // best-effort pods of the node give way
+	ResizeWait          = "wait"    // until room frees by itself
 )
 
 // ComputeClass returns the pod's compute class, defaulted.
@@ -55,6 +65,14 @@ func QoS(pod *corev1.Pod) string {
 		return v
 	}
 	return QoSDefault
+}
+
+// ResizePolicy returns what the pod's resizes do for room, defaulted.
+func ResizePolicy(pod *corev1.Pod) string {
+	if v := pod.Annotations[AnnotationResizePolicy]; v != "" {
+		return v
+	}
+	return ResizePreempt
 }
 
 // Allocated returns the admitted resources of the pod's containers: what the spec says, unless a

@@ -36,6 +36,7 @@ func ValidateMeta(pod *corev1.Pod) field.ErrorList {
 	}
 	oneOf(v1alpha1.AnnotationComputeClass, v1alpha1.ClassGeneralPurpose, v1alpha1.ClassPerformance, v1alpha1.ClassGPU)
 	oneOf(v1alpha1.AnnotationQoS, v1alpha1.QoSDefault, v1alpha1.QoSBestEffort)
+	oneOf(v1alpha1.AnnotationResizePolicy, v1alpha1.ResizePreempt, v1alpha1.ResizeWait)
 	oneOf(v1alpha1.AnnotationLatency, v1alpha1.LatencyDefault, v1alpha1.LatencyCritical)
 	if v, ok := pod.Annotations[v1alpha1.AnnotationBurst]; ok {
 		if _, err := v1alpha1.ParseBurst(v); err != nil {

@@ -38,9 +38,11 @@ type Scheduler interface {
 	Place(context.Context, controlplane.PlaceRequest) (controlplane.Placement, error)
 	Pend(controlplane.PlaceRequest)
 	Release(uid string)
-	Resize(ctx context.Context, uid string, d controlplane.Demand) (controlplane.ResizeVerdict, error)
+	Resize(ctx context.Context, uid string, q controlplane.ResizeRequest) (controlplane.ResizeAnswer, error)
 	// Revert takes the last Resize back, of which nothing was stored.
 	Revert(uid string)
+	// Stored tells that the last Resize, which wasn't admitted, was stored.
+	Stored(uid string)
 }
 
 // Admission defaults and validates pods.

@@ -211,8 +211,10 @@ type memoryLedger struct {
 	pending  map[string]controlplane.PlaceRequest
 	wishes   map[string]controlplane.Demand
 	undo     map[string]undo
-	slots    map[controlplane.Workload][]string // uids
-	fail     error                              // what Place answers
+	asked    map[string]controlplane.ResizeRequest // last
+	stored   []string                              // uids whose wish was
+	slots    map[controlplane.Workload][]string    // uids
+	fail     error                                 // what Place answers
 }
 
 // undo is what a pod had before its last resize.
@@ -224,7 +226,7 @@ type undo struct {
 
 func newMemoryLedger(node string, capacity controlplane.Demand) *memoryLedger {
 	return &memoryLedger{node: node, capacity: capacity, held: map[string]controlplane.Demand{},
-		pending: map[string]controlplane.PlaceRequest{}, wishes: map[string]controlplane.Demand{}, slots: map[controlplane.Workload][]string{}, undo: map[string]undo{}}
+		pending: map[string]controlplane.PlaceRequest{}, wishes: map[string]controlplane.Demand{}, slots: map[controlplane.Workload][]string{}, undo: map[string]undo{}, asked: map[string]controlplane.ResizeRequest{}}
 }
 
 func (l *memoryLedger) freeLocked(but string) controlplane.Demand {
@@ -270,21 +272,29 @@ func (l *memoryLedger) Release(uid string) {
 	delete(l.wishes, uid)
 }
 
-func (l *memoryLedger) Resize(_ context.Context, uid string, d controlplane.Demand) (controlplane.ResizeVerdict, error) {
+func (l *memoryLedger) Resize(_ context.Context, uid string, q controlplane.ResizeRequest) (controlplane.ResizeAnswer, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	d := q.Demand
+	l.asked[uid] = q
 	wish, wished := l.wishes[uid]
 	l.undo[uid] = undo{held: l.held[uid], wish: wish, wished: wished}
 	delete(l.wishes, uid)
 	switch {
 	case !d.Fits(l.capacity):
-		return controlplane.ResizeInfeasible, nil
+		return controlplane.ResizeAnswer{Verdict: controlplane.ResizeInfeasible, Message: "too large"}, nil
 	case !d.Fits(l.freeLocked(uid)):
 		l.wishes[uid] = d
-		return controlplane.ResizeDeferred, nil
+		return controlplane.ResizeAnswer{Verdict: controlplane.ResizeDeferred, Message: "no room"}, nil
 	}
 	l.held[uid] = d
-	return controlplane.ResizeAdmitted, nil
+	return controlplane.ResizeAnswer{Verdict: controlplane.ResizeAdmitted}, nil
+}
+
+func (l *memoryLedger) Stored(uid string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stored = append(l.stored, uid)
 }
 
 func (l *memoryLedger) Revert(uid string) {
@@ -300,6 +310,18 @@ func (l *memoryLedger) Revert(uid string) {
 	if before.wished {
 		l.wishes[uid] = before.wish
 	}
+}
+
+// lastAsked is the pod's last resize, and how many of its wishes were stored.
+func (l *memoryLedger) lastAsked(uid string) (q controlplane.ResizeRequest, stored int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.stored {
+		if s == uid {
+			stored++
+		}
+	}
+	return l.asked[uid], stored
 }
 
 func (l *memoryLedger) holds(uid string) controlplane.Demand {

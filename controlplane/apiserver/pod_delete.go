@@ -78,7 +78,4 @@ func deletedPod(pod *corev1.Pod, asked *int64) (*corev1.Pod, error) {
 // forget gives back what a removed pod held.
 func (s *Server) forget(uid string) {
 	s.cfg.Scheduler.Release(uid)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.deferred, uid)
 }

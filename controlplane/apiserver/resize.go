@@ -133,23 +133,32 @@ func (s *Server) decideSize(ctx context.Context, next, old *corev1.Pod) (settle 
 	if err != nil {
 		return nil, err
 	}
-	wish, err := specDemand(next)
+	wish, err := controlplane.PodResize(next)
 	if err != nil {
 		return nil, err
+	}
+	if wish.Since.IsZero() || wish.Infeasible {
+		wish.Since = metav1.Now().Rfc3339Copy().Time
 	}
 	uid := string(old.UID)
 	undo := func() { s.cfg.Scheduler.Revert(uid) } // nothing of it has reached the node
-	verdict, err := s.cfg.Scheduler.Resize(ctx, uid, wish)
+	answer, err := s.cfg.Scheduler.Resize(ctx, uid, wish)
 	if err != nil {
 		return nil, err
 	}
-	if verdict == controlplane.ResizeInfeasible && !s.anyNodeHolds(wish) {
+	if answer.Verdict == controlplane.ResizeInfeasible && !s.anyNodeHolds(wish.Demand) {
 		undo()
-		return nil, fmt.Errorf("%d milli-CPU and %d bytes of memory: %w", wish.CPUMilli, wish.MemoryBytes, controlplane.ErrInfeasible)
+		return nil, fmt.Errorf("%d milli-CPU and %d bytes of memory: %w", wish.Demand.CPUMilli, wish.Demand.MemoryBytes, controlplane.ErrInfeasible)
 	}
-	if verdict == controlplane.ResizeAdmitted {
+	if answer.Verdict == controlplane.ResizeAdmitted {
 		admitted(next)
-	} else if err := pending(next, held, verdict); err != nil {
+		return func(committed bool) {
+			if !committed {
+				undo()
+			}
+		}, nil
+	}
+	if err := pending(next, held, answer); err != nil {
 		undo()
 		return nil, err
 	}
@@ -158,13 +167,8 @@ func (s *Server) decideSize(ctx context.Context, next, old *corev1.Pod) (settle 
 			undo()
 			return
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if verdict == controlplane.ResizeDeferred {
-			s.deferred[uid] = keyOf(next)
-		} else {
-			delete(s.deferred, uid)
-		}
+		s.tellPending(ctx, next, answer)
+		s.cfg.Scheduler.Stored(uid)
 	}, nil
 }
 
@@ -195,21 +199,17 @@ func (s *Server) placeAgain(ctx context.Context, next, old *corev1.Pod) (settle 
 	}, nil
 }
 
-// specDemand is what a pod's spec asks for, admitted or not.
-func specDemand(pod *corev1.Pod) (controlplane.Demand, error) {
-	if _, ok := pod.Annotations[v1alpha1.AnnotationAllocated]; ok {
-		pod = &corev1.Pod{Spec: pod.Spec}
-	}
-	return controlplane.PodDemand(pod)
-}
-
 func admitted(pod *corev1.Pod) {
 	delete(pod.Annotations, v1alpha1.AnnotationAllocated)
 	removePodCondition(&pod.Status, corev1.PodResizePending)
 }
 
+var pendingReasons = map[controlplane.ResizeVerdict]string{
+	controlplane.ResizeDeferred: corev1.PodReasonDeferred, controlplane.ResizeInfeasible: corev1.PodReasonInfeasible,
+}
+
 // pending keeps the admitted resources beside the spec's, until the resize is admitted or replaced.
-func pending(pod *corev1.Pod, held map[string]corev1.ResourceRequirements, verdict controlplane.ResizeVerdict) error {
+func pending(pod *corev1.Pod, held map[string]corev1.ResourceRequirements, answer controlplane.ResizeAnswer) error {
 	raw, err := json.Marshal(held)
 	if err != nil {
 		return fmt.Errorf("%s: admitted resources: %w", keyOf(pod), err)
@@ -218,16 +218,46 @@ func pending(pod *corev1.Pod, held map[string]corev1.ResourceRequirements, verdi
 		pod.Annotations = map[string]string{}
 	}
 	pod.Annotations[v1alpha1.AnnotationAllocated] = string(raw)
-	reason, message := corev1.PodReasonDeferred, "the node has no room for the new size now"
-	if verdict == controlplane.ResizeInfeasible {
-		reason, message = corev1.PodReasonInfeasible, "the pod's node could never hold the new size"
-	}
-	now := metav1.Now().Rfc3339Copy()
-	setPodCondition(&pod.Status, corev1.PodCondition{
-		Type: corev1.PodResizePending, Status: corev1.ConditionTrue, Reason: reason, Message: message,
-		LastProbeTime: now, ObservedGeneration: pod.Generation,
-	})
+	setPending(pod, answer)
 	return nil
+}
+
+// setPending says on the pod what its resize waits for. As the kubelet has it, the time of transition is that
+// of the reason: from when it has been deferred.
+func setPending(pod *corev1.Pod, answer controlplane.ResizeAnswer) {
+	c := corev1.PodCondition{
+		Type: corev1.PodResizePending, Status: corev1.ConditionTrue, Reason: pendingReasons[answer.Verdict], Message: answer.Message,
+		LastProbeTime: metav1.Now().Rfc3339Copy(), ObservedGeneration: pod.Generation,
+	}
+	for i := range pod.Status.Conditions {
+		if old := &pod.Status.Conditions[i]; old.Type == c.Type && old.Reason != c.Reason {
+			removePodCondition(&pod.Status, c.Type)
+			break
+		}
+	}
+	setPodCondition(&pod.Status, c)
+}
+
+// tellPending makes the kubelet's event of a verdict.
+func (s *Server) tellPending(ctx context.Context, pod *corev1.Pod, answer controlplane.ResizeAnswer) {
+	type entry struct {
+		Name      string                      `json:"name"`
+		Resources corev1.ResourceRequirements `json:"resources"`
+	}
+	summary := struct {
+		Containers []entry `json:"containers"`
+		Generation int64   `json:"generation"`
+		Error      string  `json:"error"`
+	}{Generation: pod.Generation, Error: answer.Message}
+	for i := range pod.Spec.Containers {
+		summary.Containers = append(summary.Containers, entry{pod.Spec.Containers[i].Name, pod.Spec.Containers[i].Resources})
+	}
+	raw, err := json.Marshal(summary)
+	if err != nil {
+		raw = []byte(answer.Message)
+	}
+	reason := pendingReasons[answer.Verdict]
+	s.record(context.WithoutCancel(ctx), pod, corev1.EventTypeWarning, "Resize"+reason, "Pod resize "+reason+": "+string(raw))
 }
 
 func (s *Server) anyNodeHolds(d controlplane.Demand) bool {
@@ -241,48 +271,35 @@ func (s *Server) anyNodeHolds(d controlplane.Demand) bool {
 	return false
 }
 
-// AdmitResize writes down that a resize which waited has been given its room.
-func (s *Server) AdmitResize(ctx context.Context, uid string, d controlplane.Demand) error {
-	key, ok := s.deferredPod(uid)
-	if !ok {
-		return nil
-	}
-	defer s.uids.lock(uid)()
-	_, err := s.modify(context.WithoutCancel(ctx), key, false, func(current controlplane.Object) (controlplane.Object, error) {
+// Resized writes down what became of a resize that waited: it has its room, or its verdict is another one.
+func (s *Server) Resized(ctx context.Context, d controlplane.ResizeDecision) error {
+	defer s.uids.lock(d.UID)()
+	changed := false
+	o, err := s.modify(context.WithoutCancel(ctx), d.Key, false, func(current controlplane.Object) (controlplane.Object, error) {
 		pod := current.(*corev1.Pod)
-		wish, err := specDemand(pod)
+		wish, err := controlplane.SpecDemand(pod)
 		if err != nil {
 			return nil, err
 		}
-		if _, waits := pod.Annotations[v1alpha1.AnnotationAllocated]; string(pod.UID) != uid || !waits || wish != d {
-			return current, nil // replaced by a newer wish
+		_, waits := pod.Annotations[v1alpha1.AnnotationAllocated]
+		if changed = string(pod.UID) == d.UID && waits && wish == d.Demand; !changed {
+			return current, nil // it was replaced by a newer one
 		}
 		next := pod.DeepCopy()
-		admitted(next)
+		if d.Verdict == controlplane.ResizeAdmitted {
+			admitted(next)
+		} else {
+			setPending(next, d.ResizeAnswer)
+		}
 		return next, nil
 	})
-	if err != nil && !errors.Is(err, controlplane.ErrNotFound) {
-		return fmt.Errorf("%s: admitted resize: %w", key, err)
+	switch {
+	case errors.Is(err, controlplane.ErrNotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("%s: deferred resize: %w", d.Key, err)
+	case changed && d.Verdict != controlplane.ResizeAdmitted:
+		s.tellPending(ctx, o.(*corev1.Pod), d.ResizeAnswer)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.deferred, uid)
 	return nil
-}
-
-// deferredPod finds a pod by UID: one whose resize was deferred here, or after a restart any.
-func (s *Server) deferredPod(uid string) (controlplane.Key, bool) {
-	s.mu.Lock()
-	key, ok := s.deferred[uid]
-	s.mu.Unlock()
-	if ok {
-		return key, true
-	}
-	pods, _ := s.cfg.Store.Items("pods", "")
-	for i := range pods.Len() {
-		if string(pods.Object(i).GetUID()) == uid {
-			return pods.Key(i), true
-		}
-	}
-	return controlplane.Key{}, false
 }

@@ -3,7 +3,10 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -167,15 +170,47 @@ func TestResizeDeferred(t *testing.T) {
 	if err != nil || q.Annotations["mine"] != "1" || q.Annotations[v1alpha1.AnnotationAllocated] != p.Annotations[v1alpha1.AnnotationAllocated] {
 		t.Errorf("%v %v", q, err)
 	}
-	stale := controlplane.Demand{CPUMilli: 7, MemoryBytes: 7}
-	if err := h.server.AdmitResize(ctx, string(p.UID), stale); err != nil {
-		t.Fatal(err)
+	decided := func(cpu int64, answer controlplane.ResizeAnswer) {
+		t.Helper()
+		d := controlplane.ResizeDecision{
+			Key: keyOf(p), UID: string(p.UID), Demand: controlplane.Demand{CPUMilli: cpu, MemoryBytes: 256 << 20}, ResizeAnswer: answer,
+		}
+		if err := h.server.Resized(ctx, d); err != nil {
+			t.Fatal(err)
+		}
 	}
+	decided(7, controlplane.ResizeAnswer{Verdict: controlplane.ResizeAdmitted})
 	if now, _ := pods.Get(ctx, "a", metav1.GetOptions{}); condition(now, corev1.PodResizePending) == nil {
 		t.Error("a stale admission counted")
 	}
-	if err := h.server.AdmitResize(ctx, string(p.UID), controlplane.Demand{CPUMilli: 2000, MemoryBytes: 256 << 20}); err != nil {
+	// The node shrinks, and grows again.
+	decided(2000, controlplane.ResizeAnswer{Verdict: controlplane.ResizeInfeasible, Message: "too small by then"})
+	if now, _ := pods.Get(ctx, "a", metav1.GetOptions{}); condition(now, corev1.PodResizePending).Reason != corev1.PodReasonInfeasible || condition(now, corev1.PodResizePending).Message != "too small by then" {
+		t.Errorf("condition %+v", condition(now, corev1.PodResizePending))
+	}
+	decided(2000, controlplane.ResizeAnswer{Verdict: controlplane.ResizeDeferred, Message: "full by then"})
+	if now, _ := pods.Get(ctx, "a", metav1.GetOptions{}); condition(now, corev1.PodResizePending).Reason != corev1.PodReasonDeferred {
+		t.Errorf("condition %+v", condition(now, corev1.PodResizePending))
+	}
+	decided(2000, controlplane.ResizeAnswer{Verdict: controlplane.ResizeAdmitted})
+	var told []string
+	events, err := h.client().CoreV1().Events("default").List(ctx, metav1.ListOptions{})
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, e := range events.Items {
+		if strings.HasPrefix(e.Reason, "Resize") {
+			told = append(told, fmt.Sprintf("%s %s %d", e.Type, e.Message, e.Count))
+		}
+	}
+	slices.Sort(told)
+	const summary = `{"containers":[{"name":"c","resources":{"limits":{"cpu":"2","memory":"256Mi"},"requests":{"cpu":"2","memory":"256Mi"}}}],"generation":2,"error":`
+	if want := []string{
+		`Warning Pod resize Deferred: ` + summary + `"full by then"} 1`,
+		`Warning Pod resize Deferred: ` + summary + `"no room"} 1`,
+		`Warning Pod resize Infeasible: ` + summary + `"too small by then"} 1`,
+	}; !slices.Equal(told, want) {
+		t.Errorf("events:\n%s\nwant:\n%s", strings.Join(told, "\n"), strings.Join(want, "\n"))
 	}
 	now, err := pods.Get(ctx, "a", metav1.GetOptions{})
 	if err != nil {
@@ -183,6 +218,55 @@ func TestResizeDeferred(t *testing.T) {
 	}
 	if d, err := controlplane.PodDemand(now); err != nil || d.CPUMilli != 2000 || condition(now, corev1.PodResizePending) != nil || now.Generation != 2 {
 		t.Errorf("%+v %v %+v", d, err, now)
+	}
+}
+
+// TestResizeIsAskedForInOrder says to the ledger what decides whose turn it is, and that the wish was stored.
+func TestResizeIsAskedForInOrder(t *testing.T) {
+	h := start(t)
+	ctx := testContext(t)
+	pods := h.client().CoreV1().Pods("default")
+	pod := testPod("a")
+	pod.Annotations = map[string]string{v1alpha1.AnnotationResizePolicy: v1alpha1.ResizeWait}
+	p, err := pods.Create(ctx, pod, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	full := testPod("full")
+	full.Spec.Containers[0].Resources.Limits[corev1.ResourceCPU] = resizeQuantity(3000)
+	full.Spec.Containers[0].Resources.Requests = nil
+	if _, err := pods.Create(ctx, full, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	first, err := h.resize("a", "2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, stored := h.ledger.lastAsked(string(p.UID))
+	since := condition(first, corev1.PodResizePending).LastTransitionTime.Time
+	if !asked.Patient || asked.QOS != corev1.PodQOSGuaranteed || !asked.Since.Equal(since) || stored != 1 {
+		t.Errorf("asked %+v, stored %d times, deferred since %v", asked, stored, since)
+	}
+	// Another wish keeps the first one's place.
+	h.store.observe("default", "a", func(pod *corev1.Pod) {
+		condition(pod, corev1.PodResizePending).LastTransitionTime = metav1.NewTime(since.Add(-time.Hour))
+	})
+	second, err := h.resize("a", "1900m")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := condition(second, corev1.PodResizePending)
+	if asked, stored = h.ledger.lastAsked(string(p.UID)); !asked.Since.Equal(since.Add(-time.Hour)) || stored != 2 ||
+		!c.LastTransitionTime.Time.Equal(asked.Since) || c.ObservedGeneration != 3 {
+		t.Errorf("asked %+v, stored %d times, condition %+v", asked, stored, c)
+	}
+	// One that fits after all replaces it.
+	third, err := h.resize("a", "600m")
+	if err != nil || condition(third, corev1.PodResizePending) != nil || third.Annotations[v1alpha1.AnnotationAllocated] != "" {
+		t.Errorf("%v %+v", err, third)
+	}
+	if _, stored = h.ledger.lastAsked(string(p.UID)); stored != 2 {
+		t.Errorf("stored %d times", stored)
 	}
 }
 

@@ -25,9 +25,6 @@ type Server struct {
 	workers   *workers
 	handler   http.Handler
 
-	mu       sync.Mutex
-	deferred map[string]podKey // guarded by mu; pods by UID whose resize waits
-
 	defaultClass atomic.Pointer[schedulingv1.PriorityClass] // of pods that name none; nil: there is none
 
 	closing chan struct{} // closed when Run ends
@@ -47,7 +44,6 @@ func New(cfg Config) (*Server, error) {
 		scheme:    scheme,
 		codecs:    newCodecs(scheme),
 		snapshots: newSnapshots(),
-		deferred:  map[string]podKey{},
 		closing:   make(chan struct{}),
 	}
 	s.workers = newWorkers(s.closing)
@@ -61,7 +57,7 @@ func New(cfg Config) (*Server, error) {
 func (s *Server) Handler() http.Handler { return s.handler }
 
 // stripes serialises what is done to the ledger and the store for one pod.
-type stripes [64]sync.Mutex
+type stripes [1024]sync.Mutex
 
 func (s *stripes) lock(uid string) (unlock func()) {
 	h := uint32(2166136261) // FNV-1a

@@ -333,6 +333,8 @@ type fakeScheduler struct {
 	actuated  map[string]controlplane.Demand
 	boosts    map[string]boosted
 	refuses   bool   // boosts
+	pools     map[string]pooled
+	onPool    func(string, *controlplane.PoolReport, bool)
 	announced func() // called with the lock, when a node is
 }
 
@@ -382,6 +384,31 @@ func (s *fakeScheduler) refuse(yes bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuses = yes
+}
+
+// pooled is what was told last of a node's pool.
+type pooled struct {
+	*controlplane.PoolReport
+	connected bool
+}
+
+func (s *fakeScheduler) Pool(node string, r *controlplane.PoolReport, connected bool) {
+	s.mu.Lock()
+	if s.pools == nil {
+		s.pools = map[string]pooled{}
+	}
+	s.pools[node] = pooled{r, connected}
+	s.mu.Unlock()
+	if s.onPool != nil {
+		s.onPool(node, r, connected)
+	}
+	s.ring()
+}
+
+func (s *fakeScheduler) pool(node string) pooled {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pools[node]
 }
 
 func (s *fakeScheduler) SetNode(n controlplane.Node) {

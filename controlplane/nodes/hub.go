@@ -37,6 +37,8 @@ type scheduler interface {
 	// Boost takes over what a pod wants and holds beyond its size while it starts, BoostOf answers what is granted.
 	Boost(uid string, ask, want, held int64) (granted int64, known bool)
 	BoostOf(uid string) (ask, granted int64, decided bool)
+	// Pool tells of a node's reflex pool; connected: in a new session, before SetNode. Nil: it has none.
+	Pool(node string, report *controlplane.PoolReport, connected bool)
 }
 
 // Config joins the hub to the rest of the control plane.

@@ -51,6 +51,7 @@ func (h *Hub) nodeConnected(ctx context.Context, described *corev1.Node) error {
 		n := current.(*corev1.Node).DeepCopy()
 		n.Status = described.Status
 		setReady(&n.Status, corev1.ConditionTrue, "NodeletReady", "the nodelet is connected")
+		showPool(n, "")
 		return n
 	})
 	if err != nil {
@@ -79,9 +80,9 @@ func (h *Hub) nodeLost(name string) {
 	h.cfg.Scheduler.SetNode(SchedulerNode(o.(*corev1.Node)))
 }
 
-// nodeHeard takes over the conditions that the host reports, when they change.
-func (h *Hub) nodeHeard(name string, conditions []*nodev1.NodeCondition, now time.Time) {
-	if len(conditions) == 0 {
+// nodeHeard takes over the conditions that the host reports, and what is known of its pool, when they change.
+func (h *Hub) nodeHeard(name string, conditions []*nodev1.NodeCondition, pool string, now time.Time) {
+	if len(conditions) == 0 && pool == "" {
 		return
 	}
 	// A node that was deleted meanwhile has nothing to be told.
@@ -93,7 +94,7 @@ func (h *Hub) nodeHeard(name string, conditions []*nodev1.NodeCondition, now tim
 				Type: corev1.NodeConditionType(c.Type), Status: corev1.ConditionStatus(c.Status), Reason: c.Reason, Message: c.Message,
 			}, now)
 		}
-		if equality.Semantic.DeepEqual(old.Status, n.Status) {
+		if !showPool(n, pool) && equality.Semantic.DeepEqual(old.Status, n.Status) {
 			return old
 		}
 		return n

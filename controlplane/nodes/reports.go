@@ -185,5 +185,5 @@ func (h *Hub) heartbeat(s *session, hb *nodev1.Heartbeat) {
 		}
 	}
 	h.mu.Unlock()
-	h.nodeHeard(s.node, hb.Conditions, time.Now())
+	h.nodeHeard(s.node, hb.Conditions, s.describePool(), time.Now())
 }

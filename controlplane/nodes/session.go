@@ -41,8 +41,11 @@ type session struct {
 	order        []string // uids of dirty, first marked first
 	acks         []*nodev1.SegmentID
 	opens        []*nodev1.Open
-	boosts       map[string]bool // pods whose nodelet has to hear what was granted to them
-	heardHistory uint64          // to be acknowledged; 0: none
+	boosts       map[string]bool          // pods whose nodelet has to hear what was granted to them
+	heardHistory uint64                   // to be acknowledged; 0: none
+	grant        *controlplane.PoolGrant  // to be sent
+	granted      controlplane.Demand      // last
+	pool         *controlplane.PoolReport // last; nil: it has none
 }
 
 var errReplaced = errors.New("another session of this node has begun")
@@ -77,6 +80,7 @@ func (h *Hub) Session(stream grpc.BidiStreamingServer[nodev1.FromNode, nodev1.To
 	defer s.work.Done()
 	defer h.unregister(s)
 	h.boostsHeld(node, hello.Pods)
+	h.poolReport(s, hello.Pool, true)
 	if err := h.nodeConnected(ctx, described); err != nil {
 		return toStatus(err)
 	}
@@ -194,6 +198,8 @@ func (h *Hub) receive(ctx context.Context, s *session, stream grpc.BidiStreaming
 			err = h.segments(ctx, s, m.Segments.Segments)
 		case *nodev1.FromNode_Heartbeat:
 			h.heartbeat(s, m.Heartbeat)
+		case *nodev1.FromNode_Pool:
+			h.poolReport(s, m.Pool, false)
 		case *nodev1.FromNode_History:
 			h.history(s, m.History)
 		default:
@@ -254,18 +260,19 @@ type work struct {
 	opens   []*nodev1.Open
 	boosts  map[string]bool
 	history uint64
+	grant   *controlplane.PoolGrant
 }
 
 func (s *session) take() work {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	w := work{sync: s.sync, acks: s.acks, opens: s.opens, boosts: s.boosts, history: s.heardHistory}
+	w := work{sync: s.sync, acks: s.acks, opens: s.opens, boosts: s.boosts, history: s.heardHistory, grant: s.grant}
 	if !s.sync {
 		for _, uid := range s.order {
 			w.pods = append(w.pods, podRef{uid: uid, node: s.node, key: s.dirty[uid]})
 		}
 	}
-	s.sync, s.acks, s.opens, s.order, s.boosts, s.heardHistory = false, nil, nil, nil, nil, 0
+	s.sync, s.acks, s.opens, s.order, s.boosts, s.heardHistory, s.grant = false, nil, nil, nil, nil, 0, nil
 	clear(s.dirty)
 	return w
 }
@@ -273,6 +280,12 @@ func (s *session) take() work {
 func (h *Hub) send(ctx context.Context, s *session, stream grpc.BidiStreamingServer[nodev1.FromNode, nodev1.ToNode]) error {
 	for {
 		w := s.take()
+		// First, since what follows may take room from it.
+		if w.grant != nil {
+			if err := stream.Send(grantMessage(w.grant)); err != nil {
+				return err
+			}
+		}
 		if w.sync {
 			if err := h.sendDesired(s.node, stream.Send); err != nil {
 				return err

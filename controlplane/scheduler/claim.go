@@ -61,14 +61,15 @@ func (c *core) claimFor(w *waiting, s *sacrifice) {
 	}
 	n.claims = append(n.claims, w.claim)
 	n.reckon()
-	c.fleet.reindex(n)
+	c.reindex(n)
 	if c.watchClaims != nil {
 		c.watchClaims(w.claim)
 	}
 	c.makeRoom(n, controlplane.Demand{}, nil, 0)
-	if len(s.leave) == 0 { // the room was kept for lesser pods that wait
+	if len(s.leave) == 0 { // the room was kept for lesser pods that wait, or lent
 		c.honour(n)
-	} else {
+	}
+	if w.claim != nil {
 		c.decisions = append(c.decisions, decision{kind: nominated, uid: w.req.UID, request: &w.req, node: n.spec.Name})
 	}
 	for _, other := range lost {
@@ -87,7 +88,7 @@ func (c *core) dropClaim(cl *claim) {
 	n := cl.node
 	n.claims = slices.DeleteFunc(n.claims, func(o *claim) bool { return o == cl })
 	n.reckon()
-	c.fleet.reindex(n)
+	c.reindex(n)
 }
 
 // abandon gives up the claim of a pod that goes on waiting, and tells.
@@ -100,6 +101,10 @@ func (c *core) abandon(cl *claim) {
 func (c *core) forsake(r *reservation) {
 	if cl := r.claim; cl != nil {
 		cl.leave = slices.DeleteFunc(cl.leave, func(o *reservation) bool { return o == r })
+	}
+	if r.gives != nil {
+		w := r.gives.wish
+		w.leave = slices.DeleteFunc(w.leave, func(o *reservation) bool { return o == r })
 	}
 }
 
@@ -121,11 +126,13 @@ func (c *core) honour(n *node) {
 			c.bind(n, w.req)
 			continue
 		}
+		soon := len(cl.leave) > 0 || n.whenTakenBack(func() bool { return c.readyFor(w).takesAnyway(n) })
 		n.claims = append(n.claims, cl)
 		n.reckon()
-		if len(cl.leave) == 0 {
+		if !soon { // a resize has it, or other rules are against it
 			c.abandon(cl)
 			c.freed = append(c.freed, n)
+			c.preempt(w)
 		}
 	}
 }
@@ -152,7 +159,7 @@ func (c *core) awaits(cl *claim) bool {
 	for _, r := range cl.leave {
 		c.imagine(r, -1)
 	}
-	ok := c.readyFor(w).takesAnyway(n)
+	ok := c.readyFor(w).takesAnyway(n) || n.whenTakenBack(func() bool { return c.readyFor(w).takesAnyway(n) })
 	for _, r := range cl.leave {
 		c.imagine(r, 1)
 	}

@@ -20,6 +20,8 @@ type core struct {
 	pending pending
 	boosts  BoostStats
 	reasons reasons
+	wishes  uint64 // how many there ever were
+	stats   Stats
 
 	stirred map[*line]bool // pods wait there whom what other pods did may help
 	relined []*crowd       // whose pods wait by other rules than before
@@ -40,15 +42,16 @@ type reservation struct {
 	kin       *kin // nil: it is a slot
 	node      *node
 	ports     []controlplane.HostPort
-	plan      *plan                // nil: it has no rules
-	created   int64                // in nanoseconds; who is younger goes first
-	allocated controlplane.Demand  // admitted
-	actual    controlplane.Demand  // the most that may be actuated, from the last report and what was admitted since
-	wish      *controlplane.Demand // a resize that waits in node.deferred
-	undo      *sizes               // before the last resize
-	boost     *boost               // beyond that, while it starts; nil: none was ever asked for
-	ahead     *ahead               // of a slot, which has no pod yet
-	claim     *claim               // that waits for this pod to leave
+	plan      *plan               // nil: it has no rules
+	created   int64               // in nanoseconds; who is younger goes first
+	allocated controlplane.Demand // admitted
+	actual    controlplane.Demand // the most that may be actuated, from the last report and what was admitted since
+	wish      *wish               // a resize that waits in node.deferred
+	gives     *reservation        // whose resize it leaves for
+	undo      *sizes              // before the last resize
+	boost     *boost              // beyond that, while it starts; nil: none was ever asked for
+	ahead     *ahead              // of a slot, which has no pod yet
+	claim     *claim              // that waits for this pod to leave
 	rank      rank
 	index     int32  // in node.held
 	doom      uint16 // counts what was decided about its node's taints
@@ -58,7 +61,7 @@ type reservation struct {
 // sizes is what a resize changes of a reservation.
 type sizes struct {
 	allocated, actual controlplane.Demand
-	wish              *controlplane.Demand
+	wish              *wish
 }
 
 func (r *reservation) key() controlplane.Key {
@@ -114,7 +117,7 @@ func (c *core) pend(req controlplane.PlaceRequest) {
 	if n := c.find(&req); n != nil {
 		c.bind(n, req)
 	} else {
-		c.preempt(c.wait(req))
+		c.preempt(c.wait(req)) // or takes a pool's room back
 	}
 	c.settle()
 }
@@ -133,10 +136,10 @@ func (c *core) release(uid string) {
 
 // drop takes a reservation out; who waits for its room isn't served yet.
 func (c *core) drop(r *reservation) {
+	n := r.node
 	c.forgetWish(r)
 	c.forgetBoost(r)
 	delete(c.pods, r.uid)
-	n := r.node
 	c.forsake(r)
 	if r.ahead != nil {
 		c.unshelve(r)
@@ -157,7 +160,12 @@ func (c *core) drop(r *reservation) {
 func (c *core) restore(req controlplane.PlaceRequest) {
 	c.release(req.UID)
 	req.BoostCPUMilli = 0 // its nodelet tells
+	wish := req.Resize
+	req.Resize = nil
 	c.reserve(c.fleet.get(req.NodeName), &req)
+	if wish != nil {
+		c.remember(c.pods[req.UID], *wish)
+	}
 	c.settle()
 }
 
@@ -175,6 +183,7 @@ func (c *core) setNode(spec controlplane.Node) {
 	}
 	c.reindexHolder(n)
 	c.shedSlots(n)
+	c.judgeAgain(n)
 	c.review(n)
 	c.fill(n)
 	c.settle()
@@ -185,6 +194,7 @@ func (c *core) removeNode(name string) {
 		c.reasons.stale()
 		c.giveUpAll(n)
 		c.withdraw(n)
+		c.lendNothing(n)
 		c.fleet.remove(n)
 		c.deposit(n)
 		c.review(n)
@@ -199,6 +209,7 @@ func (c *core) fill(n *node) {
 	}
 	c.makeRoom(n, controlplane.Demand{}, nil, 0) // who is there already may hold more than before
 	c.retryDeferred(n)
+	c.reclaimOn(n)
 	for {
 		w := c.firstFor(n)
 		if w == nil {
@@ -208,6 +219,7 @@ func (c *core) fill(n *node) {
 		c.makeRoom(n, w.req.Demand, w.req.HostPorts, 1)
 		c.bind(n, w.req)
 	}
+	c.takeBackOn(n)
 	c.preemptOn(n)
 	c.grantWaiting(n)
 }
@@ -265,6 +277,14 @@ func (c *core) use(r *reservation, was, is controlplane.Demand) {
 	if len(n.claims) > 0 {
 		n.reckon()
 	}
+	if len(n.deferred) > 0 {
+		n.reckonWishes()
+	}
+	c.reindex(n)
+}
+
+// reindex moves the node to where its room belongs.
+func (c *core) reindex(n *node) {
 	c.fleet.reindex(n)
 	if len(n.slots) > 0 || n.holds {
 		c.reindexHolder(n)

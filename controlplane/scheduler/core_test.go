@@ -30,13 +30,14 @@ func walk(t *testing.T, seed uint64, check bool) []string {
 	var log []string
 	capacity := map[string]controlplane.Demand{}
 	ahead := slotCheck{made: map[string]controlplane.PlaceRequest{}}
+	pools := poolNodes{}
 	for step := range 1500 {
 		uid := fmt.Sprintf("p%d", random.IntN(120))
 		if n := len(ahead.taken); n > 0 && random.IntN(3) == 0 {
 			uid = ahead.taken[random.IntN(n)] // a pod that took a slot
 		}
 		d := controlplane.Demand{CPUMilli: random.Int64N(8) * 250, MemoryBytes: random.Int64N(8) * 256}
-		switch random.IntN(17) {
+		switch random.IntN(20) {
 		case 0:
 			name := fmt.Sprintf("n%d", random.IntN(12))
 			grown := capacity[name].Max(controlplane.Demand{CPUMilli: random.Int64N(5000), MemoryBytes: random.Int64N(5000)})
@@ -74,10 +75,13 @@ func walk(t *testing.T, seed uint64, check bool) []string {
 		case 6, 7:
 			c.release(uid)
 		case 8, 9:
-			v, err := c.resize(uid, d)
+			v, err := c.resize(uid, randomResize(random, d))
 			log = append(log, fmt.Sprint("resize ", uid, v, err))
-			if random.IntN(3) == 0 {
+			switch random.IntN(3) {
+			case 0:
 				c.revert(uid)
+			case 1:
+				c.stored(uid)
 			}
 		case 10, 11:
 			req := randomRequest(random, fmt.Sprintf("s%d", step), d, step)
@@ -101,6 +105,10 @@ func walk(t *testing.T, seed uint64, check bool) []string {
 			}
 			granted, ok := c.boost(uid, int64(step), random.Int64N(4)*500, held)
 			log = append(log, fmt.Sprint("boost ", uid, granted, ok))
+		case 15, 16:
+			name := fmt.Sprintf("n%d", random.IntN(12))
+			pools.say(random, c, name)
+			log = append(log, "pool "+name)
 		default:
 			if r := c.pods[uid]; r != nil {
 				c.actuated(uid, r.allocated)
@@ -108,8 +116,11 @@ func walk(t *testing.T, seed uint64, check bool) []string {
 		}
 		for _, d := range c.take() {
 			log = append(log, d.String())
+			pools.hear(d)
 		}
+		pools.forget(c)
 		if check {
+			pools.check(t, c, step)
 			checkInvariants(t, c, step)
 		}
 	}
@@ -233,7 +244,7 @@ func checkInvariants(t *testing.T, c *core, step int) {
 		}
 		if r.wish != nil {
 			wishes++
-			if c.admits(r, *r.wish) {
+			if c.admits(r, r.wish.Demand) && !r.wish.Infeasible {
 				t.Fatalf("step %d: %s's resize is deferred, though there is room", step, uid)
 			}
 		}
@@ -281,8 +292,12 @@ func checkInvariants(t *testing.T, c *core, step int) {
 				t.Fatalf("step %d: %s has given port %v out twice: %v", step, name, p, n.ports)
 			}
 		}
-		if f := n.free(); (n.known || len(n.slots) > 0) && (f.CPUMilli < 0 || f.MemoryBytes < 0) {
+		// What resizes wish for isn't theirs yet, and a claim may wait for what is lent.
+		if f := n.unclaimed(); (n.known || len(n.slots) > 0) && (f.CPUMilli < 0 || f.MemoryBytes < 0) {
 			t.Fatalf("step %d: %s is promised beyond its capacity: %v free", step, name, f)
+		}
+		if f := n.spec.Capacity.Sub(n.used); n.known && f.MemoryBytes < n.lent {
+			t.Fatalf("step %d: %s has promised memory twice: %v free, %d lent", step, name, f, n.lent)
 		}
 		if n.known && n.pods > n.spec.MaxPods {
 			t.Fatalf("step %d: %s has %d pods", step, name, n.pods)
@@ -334,6 +349,15 @@ func checkInvariants(t *testing.T, c *core, step int) {
 		inLines += len(l.heap)
 		if n := bruteForce(c, &l.heap[0].req, true); n != nil {
 			t.Fatalf("step %d: a pod of shape %+v pends, though %s has room", step, s, n.spec.Name)
+		}
+		for _, n := range c.fleet.nodes {
+			w := l.next()
+			if w == nil {
+				break
+			}
+			if s := c.takesBack(n, w); s != nil && len(s.leave) == 0 {
+				t.Fatalf("step %d: a pod of shape %+v pends, though %s lends what it needs", step, l.shape, n.spec.Name)
+			}
 		}
 	}
 	if inLines != len(c.pending.pods) {

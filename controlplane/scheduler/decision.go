@@ -13,11 +13,13 @@ type decision struct {
 	key     controlplane.Key
 	node    string
 	request *controlplane.PlaceRequest // bound, nominated, explained
-	resize  controlplane.Demand        // resized
+	resize  controlplane.Demand        // resized, judged
+	verdict controlplane.ResizeVerdict // judged
+	grant   controlplane.PoolGrant     // granted
 	ask     int64                      // boosted
 	boost   int64                      // boosted
 	reason  controlplane.EvictReason   // evicted
-	message string                     // evicted, explained
+	message string                     // evicted, explained, judged
 	after   time.Duration              // expelled
 	doom    uint16                     // expelled
 }
@@ -33,9 +35,12 @@ const (
 	expelled                  // a pod has to go after a while, unless its node's taints change
 	explained                 // why a pod waits
 	givenUp                   // a slot has lost its room
+	judged                    // of a resize that waits something else holds now: that it is infeasible, or that it isn't
+	granted                   // how much a node's reflex pool has
 )
 
 func (c *core) take() []decision {
+	c.lend()
 	out := c.decisions
 	c.decisions = nil
 	return out

@@ -20,8 +20,10 @@
 //
 // # Who gets room that becomes free
 //
-// Pods that run there first: the deferred resizes of that node, in the order in which they were asked
-// for, each that fits. Then the pending pods, the highest rank first (pods that aren't best-effort before those
+// Pods that run there first: the deferred resizes of that node, each that fits, in Kubernetes' order: by priority,
+// then by QoS class, then by how long they wait. What they want counts as taken for pods that come, as in
+// Kubernetes, so none of these starves them; among themselves one that doesn't fit holds up no other. A resize
+// that is stored has best-effort pods of its node give way (reclaim.go). Then the pending pods, the highest rank first (pods that aren't best-effort before those
 // that are, then by priority), then in the order of creation, each that fits; a pod that doesn't fit doesn't
 // hold up those behind it. Pending pods of equal shape stand in one queue, so this costs
 // O(shapes) for each pod placed, however many wait. No pod pends that fits anywhere: so whoever comes new
@@ -38,6 +40,14 @@
 // slot's room is as good as free, only asked for last: a pod that fits nowhere else, a resize, and whoever
 // waits when a node becomes one for him get it, on the node where they fit best, and as few slots as need be
 // are given up. A node that takes nothing new has no slots.
+//
+// # Pools
+//
+// A node's reflex pool is lent what is left after pods, resizes that wait, and slots (lend.go). Pods come first: CPU
+// is taken back with the decision that needs it; memory once the node has heard of the smaller grant and holds no
+// more, and until then who needs it has a claim. A slot takes CPU from a pool and never memory: it would have to
+// wait, and it is there so that nobody does. A pod takes free memory before that of slots, and that before what is
+// lent, since it needn't wait for those.
 //
 // # What counts against a node
 //

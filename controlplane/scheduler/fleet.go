@@ -23,7 +23,10 @@ type fleet struct {
 	inert  pools                          // those that keep no pod away
 	shapes uint64                         // grows with each change of pools
 	trees  []*tree                        // of labels, in all pools
-	asked  uint64                         // counts searches in trees of labels
+
+	lenders map[*node]struct{} // nodes with reflex pools
+	due     []*node            // of them those whose room has changed, none of them twice
+	asked   uint64             // counts searches in trees of labels
 
 	few      int // so many nodes with a label are looked at one by one; more get a tree
 	patience int // so many nodes with room may be refused by rules; see tree.bestFit
@@ -58,7 +61,7 @@ const maxTrees = 256
 func newFleet() fleet {
 	return fleet{
 		nodes: map[string]*node{}, having: map[label]map[*node]struct{}{},
-		values: map[string]map[string]struct{}{}, keyed: map[string]int{},
+		values: map[string]map[string]struct{}{}, keyed: map[string]int{}, lenders: map[*node]struct{}{},
 		few: fewNodes, patience: maxRejects,
 	}
 }
@@ -109,6 +112,7 @@ func (f *fleet) remove(n *node) {
 func (f *fleet) forget(n *node) {
 	if !n.known && n.pods == 0 {
 		delete(f.nodes, n.spec.Name)
+		delete(f.lenders, n)
 	}
 }
 
@@ -222,6 +226,9 @@ pool:
 // reindex moves the node to where its free room belongs.
 func (f *fleet) reindex(n *node) {
 	f.unindex(n)
+	if n.lends != nil {
+		f.look(n)
+	}
 	if !n.open() {
 		return
 	}

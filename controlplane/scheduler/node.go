@@ -17,8 +17,12 @@ type node struct {
 	held     []*reservation          // those pods
 	ranks    []rankSum               // what they hold, by rank, the lowest first
 	ports    []controlplane.HostPort // that its pods have; few do
-	deferred []*reservation          // resizes that wait for room, in the order they were asked for
 	waiting  []*reservation          // boosts that do
+	deferred []*reservation          // whose resizes wait, in the order in which they get room
+	wished   controlplane.Demand     // what those that the node could hold want beyond what they have
+
+	lends *loan // its reflex pool; nil: it has none
+	lent  int64 // memory that can't be promised yet, see loan
 
 	slots    []*reservation      // those of its pods that are slots
 	slotRoom controlplane.Demand // that they hold
@@ -36,12 +40,16 @@ type node struct {
 	at      slot // in the trees; valid if indexed
 }
 
+// free is what may be promised to a pod that comes: resizes that wait are before it.
 func (n *node) free() controlplane.Demand {
 	return controlplane.Demand{
-		CPUMilli:    n.spec.Capacity.CPUMilli - n.used.CPUMilli - n.claimed.CPUMilli,
-		MemoryBytes: n.spec.Capacity.MemoryBytes - n.used.MemoryBytes - n.claimed.MemoryBytes,
+		CPUMilli:    n.spec.Capacity.CPUMilli - n.used.CPUMilli - n.claimed.CPUMilli - n.wished.CPUMilli,
+		MemoryBytes: n.spec.Capacity.MemoryBytes - n.used.MemoryBytes - n.claimed.MemoryBytes - n.wished.MemoryBytes - n.lent,
 	}
 }
+
+// unclaimed is what neither pods nor slots have, nor those for whom room is being made.
+func (n *node) unclaimed() controlplane.Demand { return n.spec.Capacity.Sub(n.used).Sub(n.claimed) }
 
 func (n *node) full() bool { return n.pods+n.claimedPods >= n.spec.MaxPods }
 

@@ -49,7 +49,7 @@ func (o *outbox) dropResize(uid string) {
 	defer o.mu.Unlock()
 	kept := o.mail[uid][:0]
 	for _, d := range o.mail[uid] {
-		if d.kind != resized {
+		if d.kind != resized && d.kind != judged {
 			kept = append(kept, d)
 		}
 	}

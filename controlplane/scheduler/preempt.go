@@ -82,7 +82,7 @@ const (
 // each rank holds there: that happens only when a pod finds no room and there are lesser ones.
 func (c *core) preempt(w *waiting) {
 	shape := &w.line.shape
-	if w.claim != nil || !shape.prey(c.ranks) {
+	if w.claim != nil || c.takeBackFor(w) || !shape.prey(c.ranks) {
 		return
 	}
 	var found bargains
@@ -159,6 +159,7 @@ func (c *core) bargain(n *node, w *waiting) (bargain, bool) {
 		return bargain{}, false
 	}
 	room, pods := n.freeWithSlots(), n.spec.MaxPods-n.pods-n.claimedPods+len(n.slots)
+	room.MemoryBytes += n.lent // is taken back
 	for _, cl := range n.claims {
 		if cl.waiting.line.shape.rank < shape.rank { // it would be given up, and who leaves for it leaves anyway
 			d, p := cl.keeps()
@@ -221,8 +222,8 @@ func (c *core) sacrifice(n *node, w *waiting) *sacrifice {
 		return cmp.Or(cmp.Compare(y, x), cmp.Compare(a.created, b.created), cmp.Compare(a.uid, b.uid))
 	})
 	c.quiet = true
-	claims := n.claims
-	n.claims = slices.DeleteFunc(slices.Clone(claims), func(cl *claim) bool { return cl.waiting.line.shape.rank < shape.rank })
+	claims, lent := n.claims, n.lent
+	n.claims, n.lent = slices.DeleteFunc(slices.Clone(claims), func(cl *claim) bool { return cl.waiting.line.shape.rank < shape.rank }), 0
 	n.reckon()
 	for _, r := range lesser {
 		c.imagine(r, -1)
@@ -253,7 +254,7 @@ func (c *core) sacrifice(n *node, w *waiting) *sacrifice {
 		}
 		out = nil
 	}
-	n.claims = claims
+	n.claims, n.lent = claims, lent
 	n.reckon()
 	c.quiet = false
 	return out

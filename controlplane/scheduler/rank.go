@@ -56,7 +56,7 @@ func addRank(sums []rankSum, r rank, d controlplane.Demand, pods int) []rankSum 
 // effective is the rank by which others see the pod; false of a slot, and of one whose room is promised to somebody already.
 func (r *reservation) effective() (rank, bool) {
 	switch {
-	case r.claim != nil, r.kin == nil:
+	case r.claim != nil, r.gives != nil, r.kin == nil:
 		return 0, false
 	case r.leaving:
 		return leavingRank, true

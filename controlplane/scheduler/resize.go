@@ -1,42 +1,41 @@
 package scheduler
 
 import (
-	"slices"
+	"fmt"
+	"strings"
 
 	"swell.dev/swell/controlplane"
 )
 
-// resize admits another size, or defers it. It replaces an earlier wish of the pod.
-func (c *core) resize(uid string, d controlplane.Demand) (controlplane.ResizeVerdict, error) {
+// resize admits another size, or remembers that it is wished. It replaces an earlier wish of the pod.
+func (c *core) resize(uid string, q controlplane.ResizeRequest) (controlplane.ResizeAnswer, error) {
 	r := c.pods[uid]
 	if r == nil {
 		w := c.pending.pods[uid]
 		if w == nil {
-			return 0, notFound(uid)
+			return controlplane.ResizeAnswer{}, notFound(uid)
 		}
 		req := w.req // a pod that has no node yet waits with its new size
-		req.Demand = d
+		req.Demand = q.Demand
 		c.pend(req)
-		return controlplane.ResizeAdmitted, nil
+		return controlplane.ResizeAnswer{Verdict: controlplane.ResizeAdmitted}, nil
 	}
 	r.undo = &sizes{r.allocated, r.actual, r.wish}
 	c.forgetWish(r)
-	if c.admits(r, d) {
-		c.makeRoomFor(r, d)
-		c.allocate(r, d)
-		return controlplane.ResizeAdmitted, nil
+	answer := c.judge(r, q.Demand)
+	if answer.Verdict == controlplane.ResizeAdmitted {
+		c.makeRoomFor(r, q.Demand)
+		c.allocate(r, q.Demand)
+	} else {
+		q.Infeasible = answer.Verdict == controlplane.ResizeInfeasible
+		c.wish(r, &wish{ResizeRequest: q})
 	}
-	// Of a host that isn't announced nothing is known, not even that it is too small.
-	if capacity := r.node.spec.Capacity; capacity != (controlplane.Demand{}) && !d.Fits(capacity) {
-		return controlplane.ResizeInfeasible, nil
+	c.stats.count(answer.Verdict)
+	if r.undo.wish != nil { // what that kept may be somebody's
+		c.fill(r.node)
+		c.settle()
 	}
-	c.wish(r, d)
-	return controlplane.ResizeDeferred, nil
-}
-
-func (c *core) wish(r *reservation, d controlplane.Demand) {
-	r.wish = &d
-	r.node.deferred = append(r.node.deferred, r)
+	return answer, nil
 }
 
 // revert takes the last resize of a pod back, of which its nodelet can't have learned.
@@ -52,22 +51,95 @@ func (c *core) revert(uid string) {
 	r.allocated, r.actual = before.allocated, before.actual
 	c.use(r, was, r.reserved())
 	if before.wish != nil {
-		c.wish(r, *before.wish)
+		c.wish(r, before.wish)
 	}
 	c.fill(r.node)
 	c.settle()
+}
+
+// judge tells what becomes of a size that a pod asks for.
+func (c *core) judge(r *reservation, d controlplane.Demand) controlplane.ResizeAnswer {
+	switch {
+	case c.admits(r, d):
+		return controlplane.ResizeAnswer{Verdict: controlplane.ResizeAdmitted}
+	case r.node.neverHolds(d):
+		return controlplane.ResizeAnswer{Verdict: controlplane.ResizeInfeasible, Message: r.node.tooSmallFor(d)}
+	}
+	return controlplane.ResizeAnswer{Verdict: controlplane.ResizeDeferred, Message: r.short(d)}
+}
+
+// neverHolds tells that the node is too small, even empty. Of a host that isn't announced nothing is known.
+func (n *node) neverHolds(d controlplane.Demand) bool {
+	capacity := n.spec.Capacity
+	return capacity != (controlplane.Demand{}) && !d.Fits(capacity)
+}
+
+// tooSmallFor and short say what lacks, as the kubelet does: CPU in thousandths, memory in bytes.
+func (n *node) tooSmallFor(d controlplane.Demand) string {
+	var lacks []string
+	for _, q := range quantities {
+		if wanted, capacity := q.of(d), q.of(n.spec.Capacity); wanted > capacity {
+			lacks = append(lacks, fmt.Sprintf("%s, requested: %d, capacity: %d", q.name, wanted, capacity))
+		}
+	}
+	return "Node didn't have enough capacity: " + strings.Join(lacks, "; ")
+}
+
+func (r *reservation) short(d controlplane.Demand) string {
+	n := r.node
+	capacity, free, holds, grows := n.spec.Capacity, n.freeFor(r), r.sized(), r.growth(d)
+	if capacity == (controlplane.Demand{}) {
+		return fmt.Sprintf("Node %s isn't connected: what it has room for isn't known", n.spec.Name)
+	}
+	var lacks []string
+	for _, q := range quantities {
+		if q.of(grows) > max(q.of(free), 0) {
+			used := q.of(capacity) - q.of(free) - q.of(holds) // by others, and by what starts here beyond its size
+			lacks = append(lacks, fmt.Sprintf("%s, requested: %d, used: %d, capacity: %d", q.name, q.of(d), used, q.of(capacity)))
+		}
+	}
+	return "Node didn't have enough resource: " + strings.Join(lacks, "; ")
+}
+
+var quantities = []struct {
+	name string
+	of   func(controlplane.Demand) int64
+}{
+	{"cpu", func(d controlplane.Demand) int64 { return d.CPUMilli }},
+	{"memory", func(d controlplane.Demand) int64 { return d.MemoryBytes }},
+}
+
+// growth is what a size takes beyond what the pod holds for its size. What isn't more than what is admitted doesn't grow.
+func (r *reservation) growth(d controlplane.Demand) controlplane.Demand {
+	more := d.Max(r.actual).Sub(r.sized()).Max(controlplane.Demand{})
+	if d.CPUMilli <= r.allocated.CPUMilli {
+		more.CPUMilli = 0
+	}
+	if d.MemoryBytes <= r.allocated.MemoryBytes {
+		more.MemoryBytes = 0
+	}
+	return more
+}
+
+// freeFor is the room for a resize of the pod, that of slots included: it is before pods that come, but what
+// others leave for another's resize is that one's, and memory that is lent has to come back first.
+func (n *node) freeFor(r *reservation) controlplane.Demand {
+	free := n.unclaimed().Add(n.slotRoom)
+	free.MemoryBytes -= n.lent
+	for _, o := range n.deferred {
+		if o != r && o.wish.reclaims {
+			free = free.Sub(o.keeps())
+		}
+	}
+	return free
 }
 
 // admits tells whether the pod's node has the room that the new size takes beyond what the pod holds; slots
 // give theirs up, see makeRoomFor. What doesn't grow is always admitted, also where the node is over its
 // capacity.
 func (c *core) admits(r *reservation, d controlplane.Demand) bool {
-	free, holds, next := r.node.freeWithSlots(), r.sized(), d.Max(r.actual)
-	fits := func(allocated, wanted, more, free int64) bool {
-		return wanted <= allocated || more <= 0 || more <= free
-	}
-	return fits(r.allocated.CPUMilli, d.CPUMilli, next.CPUMilli-holds.CPUMilli, free.CPUMilli) &&
-		fits(r.allocated.MemoryBytes, d.MemoryBytes, next.MemoryBytes-holds.MemoryBytes, free.MemoryBytes)
+	free, more := r.node.freeFor(r), r.growth(d)
+	return (more.CPUMilli == 0 || more.CPUMilli <= free.CPUMilli) && (more.MemoryBytes == 0 || more.MemoryBytes <= free.MemoryBytes)
 }
 
 // allocate changes what is admitted. It never frees room: what was admitted may be actuated by now, until
@@ -95,30 +167,4 @@ func (c *core) actuated(uid string, d controlplane.Demand) {
 		c.fill(r.node)
 		c.settle()
 	}
-}
-
-func (c *core) forgetWish(r *reservation) {
-	if r.wish == nil {
-		return
-	}
-	r.wish = nil
-	r.node.deferred = slices.DeleteFunc(r.node.deferred, func(x *reservation) bool { return x == r })
-}
-
-// retryDeferred admits the node's deferred resizes that fit now.
-func (c *core) retryDeferred(n *node) {
-	if len(n.deferred) == 0 {
-		return
-	}
-	n.deferred = slices.DeleteFunc(n.deferred, func(r *reservation) bool {
-		if !c.admits(r, *r.wish) {
-			return false
-		}
-		d := *r.wish
-		r.wish, r.undo = nil, nil
-		c.makeRoomFor(r, d)
-		c.allocate(r, d)
-		c.decisions = append(c.decisions, decision{kind: resized, uid: r.uid, node: n.spec.Name, resize: d})
-		return true
-	})
 }

@@ -104,7 +104,8 @@ func walkRules(t *testing.T, seed uint64, check bool) []string {
 		case 12:
 			c.leave(uid)
 		case 13:
-			if v, err := c.resize(uid, controlplane.Demand{CPUMilli: random.Int64N(8) * 250, MemoryBytes: random.Int64N(8) * 256}); err == nil {
+			if v, err := c.resize(uid, randomResize(random, controlplane.Demand{CPUMilli: random.Int64N(8) * 250, MemoryBytes: random.Int64N(8) * 256})); err == nil {
+				c.stored(uid)
 				log = append(log, fmt.Sprint("resize ", uid, v))
 			}
 		}
@@ -112,6 +113,9 @@ func walkRules(t *testing.T, seed uint64, check bool) []string {
 			log = append(log, d.String())
 			if d.kind == evicted && d.reason != controlplane.Expelled && check {
 				victim, by := chosen[d.uid], d.request
+				if by.UID == "" { // for a resize
+					by = new(chosen[by.Key.Name])
+				}
 				switch {
 				case d.reason == controlplane.Reclaimed && (!victim.BestEffort || by.BestEffort):
 					t.Errorf("step %d: %s is reclaimed for %s", step, d.uid, by.UID)

@@ -31,10 +31,12 @@ var rewrite = flag.Bool("rewrite", false, "write the scenarios' outcomes anew")
 //	leave POD
 //	relabel POD [label=KEY:VALUE ...]
 //	tell
-//	restore POD NODE [cpu=] [memory=]
-//	resize|actuated POD [cpu=] [memory=]
+//	restore POD NODE [cpu=] [memory=] [wish cpu= memory= and so on as for resize]
+//	resize POD [cpu=] [memory=] [priority=] [qos=CLASS] [at=SECOND] [patient]
+//	actuated POD [cpu=] [memory=]
+//	release|revert|stored POD
+//	pool|connect NODE [want=MILLI,MIB] [held=MILLI,MIB] [heard=NUMBER]; connect NODE none
 //	boost POD ask=N want=MILLI held=MILLI
-//	release|revert POD
 //	slot NAME [as for place]; its workload is that of pods placed with the same tenant= and of=
 //	deepen SLOT DEPTH
 //	unslot SLOT
@@ -93,6 +95,8 @@ type arguments struct {
 	tenant             string
 	template           int
 	notReady, cordoned bool
+	qos                string
+	patient            bool
 	taints             []corev1.Taint
 	req                controlplane.PlaceRequest // what of it is set by the words for rules
 	labels             map[string]string
@@ -140,6 +144,10 @@ func parse(t *testing.T, words []string) arguments {
 			a.template = number()
 		case k == "node":
 			a.node = v
+		case k == "qos":
+			a.qos = v
+		case w == "patient":
+			a.patient = true
 		case w == "notready":
 			a.notReady = true
 		case w == "cordoned":
@@ -155,6 +163,41 @@ func parse(t *testing.T, words []string) arguments {
 		}
 	}
 	return a
+}
+
+var verdicts = map[controlplane.ResizeVerdict]string{
+	controlplane.ResizeAdmitted: "admitted", controlplane.ResizeDeferred: "deferred", controlplane.ResizeInfeasible: "infeasible",
+}
+
+func (a arguments) resize() controlplane.ResizeRequest {
+	return controlplane.ResizeRequest{
+		Demand: a.demand, Priority: a.req.Priority, QOS: corev1.PodQOSClass(a.qos), Since: time.Unix(int64(a.at), 0), Patient: a.patient,
+	}
+}
+
+func parsePool(t *testing.T, words []string) *controlplane.PoolReport {
+	t.Helper()
+	var p controlplane.PoolReport
+	for _, w := range words {
+		k, v, _ := strings.Cut(w, "=")
+		var cpu, memory int64
+		if n, _ := fmt.Sscanf(v, "%d,%d", &cpu, &memory); n == 0 && k != "none" {
+			t.Fatalf("%q isn't a quantity", w)
+		}
+		switch d := (controlplane.Demand{CPUMilli: cpu, MemoryBytes: memory << 20}); k {
+		case "want":
+			p.Want = d
+		case "held":
+			p.Held = d
+		case "heard":
+			p.Heard = cpu
+		case "none":
+			return nil
+		default:
+			t.Fatalf("unknown word %q", w)
+		}
+	}
+	return &p
 }
 
 // parseRule takes a word about rules over; it reports false for any other.
@@ -292,16 +335,32 @@ func step(t *testing.T, c *core, line string) []string {
 			out = append(out, "on "+p.Node)
 		}
 	case "restore":
-		c.restore(controlplane.PlaceRequest{UID: name, NodeName: rest[0], Demand: parse(t, rest[1:]).demand})
-	case "resize":
-		verdict, err := c.resize(name, parse(t, rest).demand)
-		if err != nil {
-			out = append(out, err.Error())
-		} else {
-			out = append(out, map[controlplane.ResizeVerdict]string{
-				controlplane.ResizeAdmitted: "admitted", controlplane.ResizeDeferred: "deferred", controlplane.ResizeInfeasible: "infeasible",
-			}[verdict])
+		// What comes after "wish" is a resize that waits.
+		own, wished := rest[1:], []string(nil)
+		if i := slices.Index(own, "wish"); i >= 0 {
+			own, wished = own[:i], own[i+1:]
 		}
+		a := parse(t, own)
+		req := a.req
+		req.UID, req.NodeName, req.Demand = name, rest[0], a.demand
+		if wished != nil {
+			req.Resize = new(parse(t, wished).resize())
+		}
+		c.restore(req)
+	case "resize":
+		answer, err := c.resize(name, parse(t, rest).resize())
+		switch {
+		case err != nil:
+			out = append(out, err.Error())
+		case answer.Message != "":
+			out = append(out, verdicts[answer.Verdict]+": "+answer.Message)
+		default:
+			out = append(out, verdicts[answer.Verdict])
+		}
+	case "stored":
+		c.stored(name)
+	case "pool", "connect":
+		c.pooled(name, parsePool(t, rest), words[0] == "connect")
 	case "actuated":
 		c.actuated(name, parse(t, rest).demand)
 	case "boost":
@@ -342,6 +401,10 @@ func (d decision) String() string {
 	switch d.kind {
 	case bound:
 		return fmt.Sprintf("bound %s to %s", d.uid, d.node)
+	case judged:
+		return fmt.Sprintf("resize of %s to %s is %s: %s", d.uid, size(d.resize), verdicts[d.verdict], d.message)
+	case granted:
+		return fmt.Sprintf("grant %d of %s to the pool of %s", d.grant.Number, size(d.grant.Room), d.node)
 	case resized:
 		return fmt.Sprintf("resize of %s to %s admitted on %s", d.uid, size(d.resize), d.node)
 	case nominated:
@@ -369,6 +432,9 @@ func showNodes(c *core) []string {
 		line := fmt.Sprintf("%s: %d pods, %s free", name, n.pods, size(n.free()))
 		if len(n.slots) > 0 {
 			line += fmt.Sprintf(", %d of them slots", len(n.slots))
+		}
+		if n.lends != nil {
+			line += fmt.Sprintf(", %s lent", size(controlplane.Demand{CPUMilli: n.lends.granted.Room.CPUMilli, MemoryBytes: n.lent}))
 		}
 		if len(n.deferred) > 0 {
 			line += fmt.Sprintf(", %d deferred", len(n.deferred))

@@ -15,10 +15,13 @@ import (
 type Config struct {
 	// Bound tells that a pending pod has its node; the room is reserved.
 	Bound func(req controlplane.PlaceRequest, node string)
-	// ResizeAdmitted tells that a deferred resize has its room.
-	ResizeAdmitted func(uid string, d controlplane.Demand)
 	// Boosted tells that there is room for a boost that was asked for in vain. Nil: nobody is told.
 	Boosted func(uid, node string, ask, cpuMilli int64)
+	// Resized tells that a resize which waited has its room, or that its verdict is another one now.
+	Resized func(controlplane.ResizeDecision)
+	// Granted tells how much a node's reflex pool has. It is called before the call returns that took room from
+	// it, or gave it some, must be quick and must not call the scheduler. Nil: no node has a pool.
+	Granted func(controlplane.PoolGrant)
 	// SlotGivenUp tells that a slot has lost its room, to a pod or with its node. Nil: nobody adds slots.
 	SlotGivenUp func(uid, node string)
 	// Evict tells that a pod has to go. Its room is free when it is released. Nil: nobody is told.
@@ -57,8 +60,8 @@ type Scheduler struct {
 
 // New starts a scheduler. The caller closes it.
 func New(cfg Config) (*Scheduler, error) {
-	if cfg.Bound == nil || cfg.ResizeAdmitted == nil {
-		return nil, errors.New("scheduler: Bound and ResizeAdmitted are required")
+	if cfg.Bound == nil || cfg.Resized == nil {
+		return nil, errors.New("scheduler: Bound and Resized are required")
 	}
 	if cfg.Workers <= 0 {
 		cfg.Workers = 64
@@ -78,12 +81,16 @@ func (s *Scheduler) deliver(d decision) {
 	switch d.kind {
 	case bound:
 		s.cfg.Bound(*d.request, d.node)
-	case resized:
-		s.cfg.ResizeAdmitted(d.uid, d.resize)
 	case boosted:
 		if s.cfg.Boosted != nil {
 			s.cfg.Boosted(d.uid, d.node, d.ask, d.boost)
 		}
+	case resized, judged:
+		answer := controlplane.ResizeAnswer{Verdict: controlplane.ResizeAdmitted}
+		if d.kind == judged {
+			answer = controlplane.ResizeAnswer{Verdict: d.verdict, Message: d.message}
+		}
+		s.cfg.Resized(controlplane.ResizeDecision{Key: d.key, UID: d.uid, Demand: d.resize, ResizeAnswer: answer})
 	case evicted:
 		if s.cfg.Evict != nil {
 			e := controlplane.Eviction{Key: d.key, UID: d.uid, Node: d.node, Reason: d.reason, Message: d.message}
@@ -121,9 +128,14 @@ func (s *Scheduler) tell() {
 
 func (s *Scheduler) sendLocked() {
 	for _, d := range s.core.take() {
-		if d.kind == expelled {
+		switch d.kind {
+		case expelled:
 			s.expelLaterLocked(d)
-		} else {
+		case granted: // on its way before anything that takes the room
+			if s.cfg.Granted != nil {
+				s.cfg.Granted(d.grant)
+			}
+		default:
 			s.outbox.add(d)
 		}
 	}
@@ -249,17 +261,40 @@ func (s *Scheduler) Release(uid string) {
 	})
 }
 
-// Resize asks for another size of a pod. It replaces an earlier wish. A deferred one is remembered, and
-// ResizeAdmitted tells when there is room. ErrNotFound: the pod has no room here and isn't pending.
-func (s *Scheduler) Resize(ctx context.Context, uid string, d controlplane.Demand) (verdict controlplane.ResizeVerdict, err error) {
+// Resize asks for another size of a pod. It replaces an earlier wish. One that isn't admitted is remembered, and
+// Resized tells when there is room. ErrNotFound: the pod has no room here and isn't pending.
+func (s *Scheduler) Resize(ctx context.Context, uid string, q controlplane.ResizeRequest) (answer controlplane.ResizeAnswer, err error) {
 	queued := s.do(ctx, func(c *core) {
 		s.outbox.dropResize(uid)
-		verdict, err = c.resize(uid, d)
+		answer, err = c.resize(uid, q)
 	})
 	if queued != nil {
-		return 0, queued
+		return controlplane.ResizeAnswer{}, queued
 	}
-	return verdict, err
+	return answer, err
+}
+
+// Stored tells that the pod's last Resize, which wasn't admitted, was stored: best-effort pods give way to it,
+// unless it is patient.
+func (s *Scheduler) Stored(uid string) {
+	s.call(func(c *core) { c.stored(uid) })
+}
+
+// SetPatience changes whether the pod's deferred resize only waits.
+func (s *Scheduler) SetPatience(uid string, patient bool) {
+	s.call(func(c *core) { c.setPatience(uid, patient) })
+}
+
+// Pool tells what a node says of its reflex pool. Connected: in a new session, before the node is announced. A
+// nil report: the node has no pool.
+func (s *Scheduler) Pool(node string, report *controlplane.PoolReport, connected bool) {
+	s.call(func(c *core) { c.pooled(node, report, connected) })
+}
+
+// Stats answers what was decided about resizes, and what is lent.
+func (s *Scheduler) Stats() (out Stats) {
+	s.call(func(c *core) { out = c.sums() })
+	return out
 }
 
 // Revert takes the pod's last Resize back where that couldn't be stored: its nodelet hasn't learned of it, so

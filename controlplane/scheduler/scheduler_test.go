@@ -20,6 +20,8 @@ func gib(n int64) controlplane.Demand {
 	return controlplane.Demand{CPUMilli: n * 1000, MemoryBytes: n << 30}
 }
 
+func resizeTo(n int64) controlplane.ResizeRequest { return controlplane.ResizeRequest{Demand: gib(n)} }
+
 func host(name string, n int64) controlplane.Node {
 	return controlplane.Node{Name: name, Capacity: gib(n), MaxPods: 1000, Ready: true}
 }
@@ -33,8 +35,8 @@ func start(t testing.TB, cfg Config) *Scheduler {
 	if cfg.Bound == nil {
 		cfg.Bound = func(controlplane.PlaceRequest, string) { t.Error("bound") }
 	}
-	if cfg.ResizeAdmitted == nil {
-		cfg.ResizeAdmitted = func(string, controlplane.Demand) { t.Error("resize admitted") }
+	if cfg.Resized == nil {
+		cfg.Resized = func(d controlplane.ResizeDecision) { t.Error("resized", d) }
 	}
 	s, err := New(cfg)
 	if err != nil {
@@ -62,7 +64,7 @@ func TestErrors(t *testing.T) {
 	if !errors.Is(err, controlplane.ErrNoCapacity) || !errors.Is(err, controlplane.ErrInfeasible) || !errors.As(err, &why) {
 		t.Errorf("too large: %v", err)
 	}
-	if _, err := s.Resize(t.Context(), "nobody", gib(1)); !errors.Is(err, controlplane.ErrNotFound) {
+	if _, err := s.Resize(t.Context(), "nobody", resizeTo(1)); !errors.Is(err, controlplane.ErrNotFound) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := s.Place(t.Context(), controlplane.PlaceRequest{Demand: gib(1)}); err == nil {
@@ -156,14 +158,14 @@ func TestDeferredResizeIsTold(t *testing.T) {
 		d   controlplane.Demand
 	}
 	admitted := make(chan told, 1)
-	s := start(t, Config{ResizeAdmitted: func(uid string, d controlplane.Demand) { admitted <- told{uid, d} }})
+	s := start(t, Config{Resized: func(d controlplane.ResizeDecision) { admitted <- told{d.UID, d.Demand} }})
 	s.SetNode(host("a", 2))
 	for _, uid := range []string{"p", "q"} {
 		if _, err := s.Place(t.Context(), request1(uid, 1)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if v, err := s.Resize(t.Context(), "p", gib(2)); v != controlplane.ResizeDeferred || err != nil {
+	if v, err := s.Resize(t.Context(), "p", resizeTo(2)); v.Verdict != controlplane.ResizeDeferred || err != nil {
 		t.Fatalf("got %v, %v", v, err)
 	}
 	s.Release("q")
@@ -186,9 +188,9 @@ func TestWhatIsStaleIsNotTold(t *testing.T) {
 				got = append(got, "bound "+req.UID)
 				mu.Unlock()
 			},
-			ResizeAdmitted: func(uid string, d controlplane.Demand) {
+			Resized: func(d controlplane.ResizeDecision) {
 				mu.Lock()
-				got = append(got, "resized "+uid+" "+size(d))
+				got = append(got, "resized "+d.UID+" "+size(d.Demand))
 				mu.Unlock()
 			},
 		})
@@ -205,9 +207,9 @@ func TestWhatIsStaleIsNotTold(t *testing.T) {
 		n.Labels = map[string]string{"zone": "1"}
 		s.SetNode(n) // all are bound; the only worker is held by the first
 		synctest.Wait()
-		_, _ = s.Resize(context.Background(), "r", gib(4))
+		_, _ = s.Resize(context.Background(), "r", resizeTo(4))
 		s.Release("x") // admits r's resize
-		if v, _ := s.Resize(context.Background(), "r", gib(3)); v != controlplane.ResizeAdmitted {
+		if v, _ := s.Resize(context.Background(), "r", resizeTo(3)); v.Verdict != controlplane.ResizeAdmitted {
 			t.Errorf("got %v", v)
 		}
 		s.Release("gone")

@@ -234,7 +234,8 @@ func (c *core) findAmongSlots(req *controlplane.PlaceRequest) *node {
 	return n
 }
 
-// makeRoom gives up as few of a node's slots as need be for that much free room, ports and pods.
+// makeRoom gives up as few of a node's slots as need be for that much free room, ports and pods. For no room
+// none goes but of a node that is beyond its capacity.
 func (c *core) makeRoom(n *node, room controlplane.Demand, ports []controlplane.HostPort, pods int) {
 	for _, p := range ports {
 		for _, r := range slices.Clone(n.slots) {
@@ -243,9 +244,22 @@ func (c *core) makeRoom(n *node, room controlplane.Demand, ports []controlplane.
 			}
 		}
 	}
+	c.giveWay(n, pods, func() controlplane.Demand {
+		free, bare := n.free(), n.unclaimed()
+		if room.CPUMilli == 0 {
+			free.CPUMilli = bare.CPUMilli
+		}
+		if room.MemoryBytes == 0 {
+			free.MemoryBytes = bare.MemoryBytes
+		}
+		return room.Sub(free)
+	})
+}
+
+// giveWay gives up slots until nothing lacks any more.
+func (c *core) giveWay(n *node, pods int, lacking func() controlplane.Demand) {
 	for len(n.slots) > 0 {
-		free := n.free()
-		lacks := controlplane.Demand{CPUMilli: room.CPUMilli - free.CPUMilli, MemoryBytes: room.MemoryBytes - free.MemoryBytes}
+		lacks := lacking()
 		lacksPod := n.pods+n.claimedPods+pods > n.spec.MaxPods
 		if lacks.CPUMilli <= 0 && lacks.MemoryBytes <= 0 && !lacksPod {
 			return
@@ -259,17 +273,17 @@ func (c *core) makeRoomFor(r *reservation, d controlplane.Demand) {
 	if len(r.node.slots) == 0 {
 		return
 	}
-	holds, next := r.sized(), d.Max(r.actual)
-	grows := func(allocated, wanted, more int64) int64 {
-		if wanted <= allocated {
-			return 0
+	grows := r.growth(d)
+	c.giveWay(r.node, 0, func() controlplane.Demand {
+		lacks := grows.Sub(r.node.freeFor(r).Sub(r.node.slotRoom))
+		if grows.CPUMilli == 0 {
+			lacks.CPUMilli = 0
 		}
-		return max(0, more)
-	}
-	c.makeRoom(r.node, controlplane.Demand{
-		CPUMilli:    grows(r.allocated.CPUMilli, d.CPUMilli, next.CPUMilli-holds.CPUMilli),
-		MemoryBytes: grows(r.allocated.MemoryBytes, d.MemoryBytes, next.MemoryBytes-holds.MemoryBytes),
-	}, nil, 0)
+		if grows.MemoryBytes == 0 {
+			lacks.MemoryBytes = 0
+		}
+		return lacks
+	})
 }
 
 // cheapest is the slot to give up for what lacks: the smallest that is enough, else the one that brings most.

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
 	"swell.dev/swell/controlplane/nodes"
 	"swell.dev/swell/controlplane/scheduler"
@@ -31,15 +32,16 @@ func (c *controlPlane) startScheduler(ctx context.Context, pods *loadedPods) (*s
 				c.log.Error("pod not bound", "pod", req.Key.String(), "node", node, "cause", err)
 			}
 		},
-		ResizeAdmitted: func(uid string, d controlplane.Demand) {
-			if err := c.api.AdmitResize(ctx, uid, d); err != nil && ctx.Err() == nil {
-				c.log.Error("deferred resize not admitted", "pod", uid, "cause", err)
-			}
+		Resized: func(d controlplane.ResizeDecision) {
+			c.persist(ctx, "resize", d.Key, func() error { return c.api.Resized(ctx, d) })
 		},
 		Boosted:     func(uid, node string, _, _ int64) { c.hub.Boosted(uid, node) },
+		Granted:     c.granted,
 		SlotGivenUp: func(uid, node string) { c.slots.GivenUp(uid, node) }, // only those that it added are
-		Evict:       func(e controlplane.Eviction) { c.evict(ctx, e) },
-		Nominated:   func(req controlplane.PlaceRequest, node string) { c.api.Nominated(req, node) },
+		Evict: func(e controlplane.Eviction) {
+			c.persist(ctx, "eviction", e.Key, func() error { return c.api.Evict(ctx, e) })
+		},
+		Nominated: func(req controlplane.PlaceRequest, node string) { c.api.Nominated(req, node) },
 		// The only one that doesn't wait for a node, which nobody has before the API is there.
 		Waits: func(req controlplane.PlaceRequest, why string) {
 			select {
@@ -83,6 +85,9 @@ func (l *loadedPods) add(o controlplane.Object) {
 		return
 	}
 	req, err := controlplane.PodPlacement(pod)
+	if err == nil {
+		req.Resize, err = controlplane.WaitingResize(pod)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -179,6 +184,9 @@ func (c *controlPlane) podChanged(ev controlplane.Event) {
 	if pod.DeletionTimestamp != nil && was.DeletionTimestamp == nil && pod.Spec.NodeName != "" {
 		c.sched.Leaving(string(pod.UID))
 	}
+	if policy := v1alpha1.ResizePolicy(pod); policy != v1alpha1.ResizePolicy(was) {
+		c.sched.SetPatience(string(pod.UID), policy == v1alpha1.ResizeWait)
+	}
 	if maps.Equal(was.Labels, pod.Labels) && (was.Generation == pod.Generation || equality.Semantic.DeepEqual(was.Spec.Tolerations, pod.Spec.Tolerations)) {
 		return
 	}
@@ -187,21 +195,29 @@ func (c *controlPlane) podChanged(ev controlplane.Event) {
 	}
 }
 
-// evictAgain is when an eviction is tried again that couldn't be stored.
-const evictAgain = time.Second
+// persistAgain is when a decision is tried again that couldn't be stored.
+const persistAgain = time.Second
 
-func (c *controlPlane) evict(ctx context.Context, e controlplane.Eviction) {
+// persist stores what the ledger decided by itself: it counts on it.
+func (c *controlPlane) persist(ctx context.Context, what string, pod controlplane.Key, store func() error) {
 	for {
-		err := c.api.Evict(ctx, e)
+		err := store()
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		c.log.Error("pod not evicted yet", "pod", e.Key.String(), "node", e.Node, "cause", err)
+		c.log.Error(what+" not stored yet", "pod", pod.String(), "cause", err)
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(evictAgain):
+		case <-time.After(persistAgain):
 		}
+	}
+}
+
+// granted passes on how much a node's reflex pool has. Until there is a hub no node is connected.
+func (c *controlPlane) granted(g controlplane.PoolGrant) {
+	if hub := c.hubMade.Load(); hub != nil {
+		hub.Grant(g)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -52,8 +53,9 @@ type controlPlane struct {
 	store    *store.Store
 	sched    *scheduler.Scheduler
 	hub      *nodes.Hub
-	slots    *slots.Controller  // nil: prescheduling is off
-	sizing   *sizing.Controller // nil: there are no recommendations
+	slots    *slots.Controller         // nil: prescheduling is off
+	sizing   *sizing.Controller        // nil: there are no recommendations
+	hubMade  atomic.Pointer[nodes.Hub] // for the ledger, which is there first
 	api      *apiserver.Server
 	apiMade  chan struct{} // closed when api is there
 	https    *http.Server
@@ -166,6 +168,7 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 	}); err != nil {
 		return err
 	}
+	c.hubMade.Store(c.hub)
 	if c.slots, err = c.newSlots(); err != nil {
 		return err
 	}

@@ -16,7 +16,7 @@ import (
 // in the process's default registry.
 func newMetrics(s *store.Store, sched *scheduler.Scheduler, ahead *slots.Controller, sizes *sizing.Controller) http.Handler {
 	own := prometheus.NewRegistry()
-	own.MustRegister(storeMetrics{s}, boostMetrics{sched})
+	own.MustRegister(storeMetrics{s}, boostMetrics{sched}, capacityMetrics{sched})
 	if ahead != nil {
 		own.MustRegister(slotMetrics{ahead})
 	}
