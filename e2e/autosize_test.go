@@ -59,12 +59,19 @@ spec:
 	busy := create(t, c, ns, sizedPod("busy", "busy", "while :; do :; done", "20m", "64Mi"))
 	quiet := create(t, c, ns, sizedPod("quiet", "quiet", "sleep 1000000", "500m", "512Mi"))
 
+	// It needs twice what it has, is killed for it, and tries again.
+	hungry := sizedPod("hungry", "hungry", "while ! { head -c 60000000 /dev/zero | tail -c 60000000 >/dev/null; }; do :; done; touch /tmp/armed; sleep 1000000", "100m", "32Mi")
+	readyWhenArmed(hungry)
+	hungry = create(t, c, ns, hungry)
+	if _, memory := cpuAndMemory(hungry); memory < 64 {
+		t.Errorf("a pod that needs 60 MB and was killed for that has %d MiB", memory)
+	}
 	busy = await(t, c, ns, "busy", "twice grown", func(p *corev1.Pod) bool { cpu, _ := cpuAndMemory(p); return cpu >= 60 })
 	quiet = await(t, c, ns, "quiet", "shrunk", func(p *corev1.Pod) bool {
 		cpu, memory := cpuAndMemory(p)
 		return cpu <= 50 && memory <= 64
 	})
-	for _, p := range []*corev1.Pod{busy, quiet} {
+	for _, p := range []*corev1.Pod{busy, quiet} { // the third may be killed as a whole
 		if p.Status.ContainerStatuses[0].RestartCount != 0 || p.Status.QOSClass != corev1.PodQOSGuaranteed {
 			t.Errorf("%s was restarted or changed its class: %s", p.Name, describe(p))
 		}
@@ -91,6 +98,9 @@ spec:
 	}
 	if !strings.Contains(events["quiet"], "cpu 500m → 250m: p90 of ") || !strings.Contains(events["quiet"], "memory 512Mi → 256Mi: p98 of the peaks of ") {
 		t.Errorf("events of quiet: %s", events["quiet"])
+	}
+	if !strings.Contains(events["hungry"], "memory 32Mi → 64Mi: p98 of the peaks of ") || !strings.Contains(events["hungry"], "OOM kill") {
+		t.Errorf("events of hungry: %s", events["hungry"])
 	}
 	if out := kubectlOf(t, in, "get", "autosizes"); !strings.Contains(out, "all ") || !strings.Contains(out, "Auto") {
 		t.Errorf("kubectl shows\n%s", out)

@@ -2,6 +2,7 @@ package nodes
 
 import (
 	nodev1 "swell.dev/swell/api/node/v1"
+	"swell.dev/swell/controlplane"
 )
 
 // told is the last history of usage that was counted of a node.
@@ -18,17 +19,23 @@ func (h *Hub) history(s *session, m *nodev1.UsageHistory) {
 	if !known || m.Sequence > last.sequence {
 		h.counted[s.node] = told{m.Instance, m.Sequence}
 	}
+	var owners []controlplane.Owner // of the pods; zero: not one of this node's
 	if count && h.cfg.UsageTold != nil {
-		for _, p := range m.Pods {
+		owners = make([]controlplane.Owner, len(m.Pods))
+		for i, p := range m.Pods {
 			// A pod that isn't known any more has been removed by force, or ran elsewhere.
 			if pod := h.pods.uids[p.Uid]; pod != nil && pod.node.node == s.node {
-				owner := pod.ownedBy()
-				for _, c := range p.Containers {
-					h.cfg.UsageTold(owner, c)
-				}
+				owners[i] = pod.ownedBy()
 			}
 		}
 	}
 	h.mu.Unlock()
+	for i, owner := range owners {
+		if owner.Kind != "" {
+			for _, c := range m.Pods[i].Containers {
+				h.cfg.UsageTold(owner, c)
+			}
+		}
+	}
 	s.push(func() { s.heardHistory = max(s.heardHistory, m.Sequence) })
 }

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 
 	nodev1 "swell.dev/swell/api/node/v1"
@@ -73,7 +74,9 @@ func New(cfg Config) (*Controller, error) {
 		cfg.Log = slog.Default()
 	}
 	c := &Controller{cfg: cfg, core: newCore(cfg.Day, cfg.Workloads), seen: map[string]*seenPod{}, published: map[controlplane.Key]*v1alpha1.AutosizeStatus{}}
-	c.policies.Store(&policies{})
+	// Before the first pod is created: it may be one that a policy sizes.
+	c.restore()
+	c.loadPolicies()
 	return c, nil
 }
 
@@ -97,7 +100,6 @@ const policiesResource = "autosizes"
 
 // Run follows the policies and looks after the pods that they select, until ctx ends. It is called once.
 func (c *Controller) Run(ctx context.Context) error {
-	c.restore()
 	c.saveAt = time.Now().Add(c.cfg.Checkpoint)
 	for {
 		err := c.follow(ctx)
@@ -112,17 +114,12 @@ func (c *Controller) Run(ctx context.Context) error {
 }
 
 func (c *Controller) follow(ctx context.Context) error {
-	list, version := c.cfg.Store.List(policiesResource, "")
+	version := c.loadPolicies()
 	sub, err := c.cfg.Store.Watch(policiesResource, "", version)
 	if err != nil {
 		return err
 	}
 	defer sub.Stop()
-	all := policies{}
-	for _, o := range list {
-		all = c.put(all, o.(*v1alpha1.Autosize))
-	}
-	c.policies.Store(&all)
 	tick := time.NewTicker(c.cfg.Interval)
 	defer tick.Stop()
 	for {
@@ -145,6 +142,17 @@ func (c *Controller) follow(ctx context.Context) error {
 			c.policyChanged(ev)
 		}
 	}
+}
+
+// loadPolicies takes over all policies, and answers the version that they are the state of.
+func (c *Controller) loadPolicies() uint64 {
+	list, version := c.cfg.Store.List(policiesResource, "")
+	all := policies{}
+	for _, o := range list {
+		all = c.put(all, o.(*v1alpha1.Autosize))
+	}
+	c.policies.Store(&all)
+	return version
 }
 
 func (c *Controller) policyChanged(ev controlplane.Event) {
@@ -201,36 +209,24 @@ func (c *Controller) save(ctx context.Context, now time.Time) {
 		}
 	}
 	c.mu.Unlock()
-	var wg sync.WaitGroup
-	turns := make(chan struct{}, savesAtOnce)
-	do := func(write func() error) bool {
-		select {
-		case turns <- struct{}{}:
-		case <-ctx.Done():
-			return false
-		}
-		wg.Go(func() {
-			defer func() { <-turns }()
-			if err := write(); err != nil && ctx.Err() == nil {
-				c.cfg.Log.Warn("history of usage not saved; it is tried again", "cause", err)
-			}
-		})
-		return true
-	}
+	// The first failure ends it: whatever it is, the others would meet it as well.
+	group, writing := errgroup.WithContext(ctx)
+	group.SetLimit(savesAtOnce)
 	for _, owner := range gone {
-		if !do(func() error { return c.removeCheckpoint(ctx, owner) }) {
-			break
-		}
+		group.Go(func() error { return c.removeCheckpoint(writing, owner) })
 	}
 	for _, w := range due {
-		if !do(func() error { return c.saveOne(ctx, w, now) }) {
-			break
-		}
+		group.Go(func() error { return c.saveOne(writing, w, now) })
 	}
-	wg.Wait()
+	if err := group.Wait(); err != nil && ctx.Err() == nil {
+		c.cfg.Log.Warn("histories of usage not all saved; they are tried again", "cause", err)
+	}
 }
 
 func (c *Controller) saveOne(ctx context.Context, w *workload, now time.Time) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	c.mu.Lock()
 	if c.core.workloads[w.owner] != w { // forgotten meanwhile
 		c.mu.Unlock()

@@ -26,10 +26,16 @@ func (c *Controller) Recommendations(namespace, name string) []v1alpha1.Recommen
 	now, all := time.Now(), *c.policies.Load()
 	there := c.currentIn(namespace, all)
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	var owners []controlplane.Owner
+	for owner := range c.core.workloads {
+		if namespace == "" || owner.Namespace == namespace {
+			owners = append(owners, owner)
+		}
+	}
+	c.mu.Unlock()
 	var out []v1alpha1.Recommendation
-	for owner, w := range c.core.workloads {
-		if namespace != "" && owner.Namespace != namespace || name != "" && nameOf(owner) != name {
+	for _, owner := range owners {
+		if name != "" && nameOf(owner) != name {
 			continue
 		}
 		at := there[owner]
@@ -39,7 +45,7 @@ func (c *Controller) Recommendations(namespace, name string) []v1alpha1.Recommen
 		r := v1alpha1.Recommendation{
 			TypeMeta:               metav1.TypeMeta{APIVersion: v1alpha1.Group + "/" + v1alpha1.Version, Kind: "Recommendation"},
 			ObjectMeta:             metav1.ObjectMeta{Namespace: owner.Namespace, Name: nameOf(owner)},
-			WorkloadRecommendation: c.core.recommendation(w, at.policy, now), Pods: at.pods,
+			WorkloadRecommendation: c.recommendation(owner, at.policy, now), Pods: at.pods,
 		}
 		if len(r.Containers) == 0 {
 			continue // nothing is known yet
@@ -57,6 +63,17 @@ func (c *Controller) Recommendations(namespace, name string) []v1alpha1.Recommen
 		out = append(out, r)
 	}
 	return out
+}
+
+// recommendation takes the lock for one workload only: there may be many, and nodes and creates wait for it.
+func (c *Controller) recommendation(owner controlplane.Owner, p *policy, now time.Time) v1alpha1.WorkloadRecommendation {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.core.workloads[owner]
+	if w == nil {
+		return v1alpha1.WorkloadRecommendation{}
+	}
+	return c.core.recommendation(w, p, now)
 }
 
 func (c *Controller) currentIn(namespace string, all policies) map[controlplane.Owner]*current {
