@@ -311,3 +311,12 @@ func TestHistoryIsSmall(t *testing.T) {
 		t.Errorf("%d bytes", got)
 	}
 }
+
+// TestNoHistory: switched off, nothing is gathered and nothing told.
+func TestNoHistory(t *testing.T) {
+	n := &Nodelet{}
+	if n.TakeHistory(nil, 10) != nil || n.UnackedHistory() != nil {
+		t.Error("something is told")
+	}
+	n.AckHistory(1)
+}

@@ -123,7 +123,7 @@ func (f *fleet) makeNode(ctx context.Context, name, address string, ca *pki.CA, 
 		Serve: func(context.Context, *nodev1.Open, session.Stream) error {
 			return errors.New("a simulated host has no streams")
 		},
-		Version: "perf", Log: quiet,
+		History: time.Minute, Version: "perf", Log: quiet,
 	})
 	return n, s, err
 }

@@ -66,14 +66,16 @@ func saved(s histogram.Saved) v1alpha1.HistogramCheckpoint {
 }
 
 // restore adds what a checkpoint holds to what was heard of since. What can't be read of it is left out.
-func (c *core) restore(p *v1alpha1.UsageCheckpoint) error {
+func (c *core) restore(p *v1alpha1.UsageCheckpoint, now time.Time) error {
 	owner := controlplane.Owner{Namespace: p.Namespace, Kind: p.Workload.Kind, Name: p.Workload.Name}
 	if owner.Kind == "" || owner.Name == "" || nameOf(owner) != p.Name {
 		return fmt.Errorf("usage checkpoint %s/%s: it is of %s %q, which has another name", p.Namespace, p.Name, owner.Kind, owner.Name)
 	}
 	w := c.workloads[owner]
 	if w == nil {
-		c.makeRoom()
+		if !c.makeRoom(owner, now) {
+			return nil
+		}
 		w = &workload{owner: owner, containers: map[string]*usage{}}
 		c.workloads[owner] = w
 	}

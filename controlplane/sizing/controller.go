@@ -182,7 +182,7 @@ func (c *Controller) restore() {
 	for i := range items.Len() {
 		p := items.Object(i).(*v1alpha1.UsageCheckpoint)
 		c.mu.Lock()
-		err := c.core.restore(p)
+		err := c.core.restore(p, time.Now())
 		c.mu.Unlock()
 		if err != nil {
 			c.cfg.Log.Error("history of usage not restored", "cause", err)

@@ -563,6 +563,19 @@ func TestWorkloadsAreBounded(t *testing.T) {
 	if c.workloads[newest] == nil {
 		t.Error("the newest isn't kept")
 	}
+	// Where all are heard of, a single pod is left out, and makes room for what isn't one.
+	busy := newCore(24*time.Hour, 100)
+	for i := range 150 {
+		if err := busy.told(controlplane.Owner{Namespace: "ns", Kind: "Pod", Name: fmt.Sprint("p", i)}, minuteOfAt(epoch), epoch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := busy.told(controlplane.Owner{Namespace: "ns", Kind: "App", Name: "shop"}, minuteOfAt(epoch), epoch); err != nil {
+		t.Fatal(err)
+	}
+	if len(busy.workloads) != 100 || busy.leftOut != 50 || len(busy.dropped) != 1 || busy.workloads[controlplane.Owner{Namespace: "ns", Kind: "App", Name: "shop"}] == nil {
+		t.Errorf("%d workloads, %d left out, %d dropped", len(busy.workloads), busy.leftOut, len(busy.dropped))
+	}
 	for i := range 100 {
 		h := minuteOfAt(epoch)
 		h.Name = fmt.Sprint("c", i)
@@ -627,7 +640,7 @@ func TestCheckpointsThatCannotBeRead(t *testing.T) {
 		}
 		p := source.workloads[owner].checkpoint(epoch)
 		f(p)
-		if err := c.restore(p); err == nil {
+		if err := c.restore(p, epoch); err == nil {
 			t.Errorf("%s: restored", name)
 		}
 	}

@@ -25,7 +25,7 @@ type core struct {
 	workloads map[controlplane.Owner]*workload
 	dropped   []controlplane.Owner // forgotten since they were taken: their checkpoints have to go
 
-	samples, refused int64
+	samples, refused, leftOut int64
 }
 
 func newCore(day time.Duration, most int) *core {
@@ -36,7 +36,10 @@ func newCore(day time.Duration, most int) *core {
 func (c *core) told(of controlplane.Owner, h *nodev1.ContainerHistory, now time.Time) error {
 	w := c.workloads[of]
 	if w == nil {
-		c.makeRoom()
+		if !c.makeRoom(of, now) {
+			c.leftOut++
+			return nil
+		}
 		w = &workload{owner: of, containers: map[string]*usage{}}
 		c.workloads[of] = w
 	}
@@ -57,25 +60,42 @@ func (c *core) told(of controlplane.Owner, h *nodev1.ContainerHistory, now time.
 	return nil
 }
 
-// lookedAt bounds the search for a workload that makes room.
-const lookedAt = 32
+// lookedAt bounds the search for a workload that makes room; silentFor is how long one hasn't been heard of that
+// may.
+const (
+	lookedAt  = 32
+	silentFor = 10 * time.Minute
+)
 
-// makeRoom forgets, where there are too many, the one of some that was heard of longest ago.
-func (c *core) makeRoom() {
+// makeRoom forgets, where there are too many, the one of some that was heard of longest ago. If all of them are
+// heard of, a single pod makes room for what isn't one; another single pod is left out, since one that pushed out
+// the next in turn would leave nobody with a history.
+func (c *core) makeRoom(of controlplane.Owner, now time.Time) bool {
 	if len(c.workloads) < c.most {
-		return
+		return true
 	}
-	var oldest *workload
+	var oldest, single *workload
 	n := 0
 	for _, w := range c.workloads { // in no order
 		if oldest == nil || w.heard.Before(oldest.heard) {
 			oldest = w
 		}
+		if w.owner.Kind == controlplane.OwnerPod {
+			single = w
+		}
 		if n++; n == lookedAt {
 			break
 		}
 	}
-	c.forget(oldest)
+	switch {
+	case now.Sub(oldest.heard) >= silentFor:
+		c.forget(oldest)
+	case single != nil && of.Kind != controlplane.OwnerPod:
+		c.forget(single)
+	default:
+		return false
+	}
+	return true
 }
 
 // maxDropped bounds the checkpoints that wait to be removed. What is beyond is found at the next start.

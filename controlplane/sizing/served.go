@@ -15,7 +15,7 @@ import (
 // current is what there is of a workload's pods now.
 type current struct {
 	pods   int32
-	names  []string // of containers, in the pods' order
+	names  []string // of containers, init containers included
 	least  map[string]amounts
 	most   map[string]amounts
 	policy *policy
@@ -76,6 +76,17 @@ func (c *Controller) recommendation(owner controlplane.Owner, p *policy, now tim
 	return c.core.recommendation(w, p, now)
 }
 
+// containersOf are a pod's containers with its init containers and sidecars.
+func containersOf(pod *corev1.Pod) []*corev1.Container {
+	out := make([]*corev1.Container, 0, len(pod.Spec.InitContainers)+len(pod.Spec.Containers))
+	for _, list := range [][]corev1.Container{pod.Spec.InitContainers, pod.Spec.Containers} {
+		for i := range list {
+			out = append(out, &list[i])
+		}
+	}
+	return out
+}
+
 func (c *Controller) currentIn(namespace string, all policies) map[controlplane.Owner]*current {
 	out := map[controlplane.Owner]*current{}
 	items, _ := c.cfg.Store.Items("pods", namespace)
@@ -91,8 +102,7 @@ func (c *Controller) currentIn(namespace string, all policies) map[controlplane.
 			out[owner] = at
 		}
 		at.pods++
-		for j := range pod.Spec.Containers {
-			ct := &pod.Spec.Containers[j]
+		for _, ct := range containersOf(pod) {
 			size := sizeOf(&ct.Resources)
 			least, known := at.least[ct.Name]
 			if !known {

@@ -16,7 +16,7 @@ func (c *Controller) count(f func(*counts)) {
 type Stats struct {
 	Workloads, Containers                int
 	Bytes                                int // of histograms
-	Samples, Refused                     int64
+	Samples, Refused, LeftOut            int64
 	CPUUp, CPUDown, MemoryUp, MemoryDown int64 // resizes of containers
 	RefusedResizes, Initial              int64 // pods
 }
@@ -29,7 +29,7 @@ func (c *Controller) Stats() Stats {
 	out := Stats{CPUUp: n.cpuUp, CPUDown: n.cpuDown, MemoryUp: n.memoryUp, MemoryDown: n.memoryDown, RefusedResizes: n.refused, Initial: n.initial}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	out.Workloads, out.Samples, out.Refused = len(c.core.workloads), c.core.samples, c.core.refused
+	out.Workloads, out.Samples, out.Refused, out.LeftOut = len(c.core.workloads), c.core.samples, c.core.refused, c.core.leftOut
 	for _, w := range c.core.workloads {
 		out.Containers += len(w.containers)
 		for _, u := range w.containers {

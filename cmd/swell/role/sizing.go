@@ -71,6 +71,7 @@ type sizingMetrics struct{ sizing *sizing.Controller }
 var (
 	usageSamples      = prometheus.NewDesc("swell_usage_samples_total", "Readings of containers that went into histograms.", nil, nil)
 	usageRefused      = prometheus.NewDesc("swell_usage_refused_total", "Histories of containers that made no sense.", nil, nil)
+	usageLeftOut      = prometheus.NewDesc("swell_usage_left_out_total", "Histories of containers whose workload found no room among those that are kept.", nil, nil)
 	usageWorkloads    = prometheus.NewDesc("swell_usage_workloads", "Workloads of which histograms are kept.", nil, nil)
 	usageContainers   = prometheus.NewDesc("swell_usage_containers", "Containers of those workloads.", nil, nil)
 	usageBytes        = prometheus.NewDesc("swell_usage_bytes", "Memory that the histograms take.", nil, nil)
@@ -90,6 +91,7 @@ func (m sizingMetrics) Collect(out chan<- prometheus.Metric) {
 	}
 	send(usageSamples, prometheus.CounterValue, s.Samples)
 	send(usageRefused, prometheus.CounterValue, s.Refused)
+	send(usageLeftOut, prometheus.CounterValue, s.LeftOut)
 	send(usageWorkloads, prometheus.GaugeValue, int64(s.Workloads))
 	send(usageContainers, prometheus.GaugeValue, int64(s.Containers))
 	send(usageBytes, prometheus.GaugeValue, int64(s.Bytes))
