@@ -549,6 +549,51 @@ func TestRecommendations(t *testing.T) {
 	})
 }
 
+// TestAtOnce: nodes tell, pods are created and people ask, all at the same time as pods are looked at and saved.
+func TestAtOnce(t *testing.T) {
+	s := newShelf()
+	for i := range 5 {
+		s.put("pods", podOf(fmt.Sprint("p", i), "250m", "1Gi"))
+	}
+	s.put("autosizes", policyOf("p", func(spec *v1alpha1.AutosizeSpec) {
+		spec.HistorySeconds, spec.CooldownSeconds = ptr(int32(0)), ptr(int32(0))
+	}))
+	c, err := New(Config{Store: s, Resize: s.resize, Record: s.record, Usage: func() []*nodev1.PodUsage { return nil }, Interval: time.Millisecond, Checkpoint: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	all.Go(func() {
+		if err := c.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	var work sync.WaitGroup
+	for w := range 4 {
+		work.Go(func() {
+			for i := range 200 {
+				name := fmt.Sprint("p", (w+i)%5)
+				c.Told(controlplane.Owner{Namespace: "ns", Kind: "Pod", Name: name}, minuteOf(0.5, 300e6, time.Now()))
+				c.Initial(podOf(name, "100m", "1Gi"))
+				if i%20 == 0 {
+					c.Recommendations("", "")
+					c.Stats()
+				}
+			}
+		})
+	}
+	work.Wait()
+	cancel()
+	all.Wait()
+	if n := c.Stats(); n.Samples != 4*200*6 || n.Workloads != 5 {
+		t.Errorf("%+v", n)
+	}
+	if list, _ := s.List(checkpointsResource, ""); len(list) != 5 {
+		t.Errorf("%d checkpoints", len(list))
+	}
+}
+
 func TestWorkloadsAreBounded(t *testing.T) {
 	c := newCore(24*time.Hour, 100)
 	for i := range 1000 {
