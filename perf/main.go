@@ -14,6 +14,7 @@
 //	go run ./perf slots       start pods in slots, by depth, beside cold ones and ctr run
 //	go run ./perf idle        memory and CPU of a nodelet whose pods do nothing
 //	go run ./perf resize      resize a running pod → in the kernel's files, answered, seen in its status
+//	go run ./perf boost       a container that compiles at its start: with a startup boost and without
 //	go run ./perf reflex      a pod that its quota stops → running again, with bursts and without
 //
 // Each runs several rounds, each on a fresh data directory, prints medians with their spread over the
@@ -69,7 +70,7 @@ func main() {
 	root.AddCommand(killCommand(&s))
 	root.AddCommand(restartCommand(&s), burstCommand(&s), churnCommand(&s), listWatchCommand(&s), scaleCommand(&s))
 	root.AddCommand(tideCommand(&s), reportCommand(&s))
-	root.AddCommand(reflexCommand(&s))
+	root.AddCommand(reflexCommand(&s), boostCommand(&s))
 	root.AddCommand(reflexProcesses()...)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "perf:", err)

@@ -88,6 +88,11 @@ func (s *setting) importImage(ctx context.Context, client *kubernetes.Clientset,
 	if err := ociimage.WriteArchive(archive, image, img); err != nil {
 		return err
 	}
+	return importArchive(ctx, client, archive)
+}
+
+// importArchive has all nodes take an image.
+func importArchive(ctx context.Context, client *kubernetes.Clientset, archive string) error {
 	nodes, err := client.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {
 		return err
