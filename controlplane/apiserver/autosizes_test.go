@@ -254,6 +254,45 @@ func TestInitialSize(t *testing.T) {
 	}
 }
 
+// TestInitialSizeAndSlots: a pod that is given another size takes no slot of the size that it was sent with.
+func TestInitialSizeAndSlots(t *testing.T) {
+	looked, sizing := 0, false
+	h := start(t, knowing(&looked), func(c *Config) {
+		c.Slots = &slotBook{}
+		c.InitialSize = func(p *corev1.Pod) bool {
+			if sizing {
+				p.Spec.Containers = slices.Clone(p.Spec.Containers)
+				setCPU(p, "300m")
+				p.Annotations = map[string]string{v1alpha1.AnnotationAutosized: "{}"}
+			}
+			return sizing
+		}
+	})
+	pods := h.protobufClient().CoreV1().Pods("default")
+	workload := func(cpu string) controlplane.Workload {
+		p := templatePod("expected", cpu)
+		testDefault(p)
+		p.Spec.Priority, p.Spec.PreemptionPolicy = noPriority, preempts
+		return controlplane.Workload{Namespace: "default", Template: controlplane.PodTemplate(p)}
+	}
+	h.ledger.mu.Lock()
+	h.ledger.slots[workload("10m")], h.ledger.slots[workload("300m")] = []string{"small-1", "small-2", "small-3"}, []string{"large-1"}
+	h.ledger.mu.Unlock()
+	for i, want := range []string{"small-1", "small-2", "large-1", ""} {
+		sizing = i >= 2
+		made, err := pods.Create(t.Context(), templatePod(fmt.Sprint("p", i), "10m"), metav1.CreateOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(made.UID); got != want && (want != "" || len(got) != len("01234567-89ab-cdef-0123-456789abcdef")) { // "": a UID of its own
+			t.Errorf("pod %d takes %q, want %q", i, made.UID, want)
+		}
+	}
+	if looked != 1 {
+		t.Errorf("%d specs were looked at, want one", looked)
+	}
+}
+
 // TestKubectlAutosize is what users type.
 func TestKubectlAutosize(t *testing.T) {
 	h := start(t, withAutosizes)

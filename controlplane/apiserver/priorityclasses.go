@@ -172,7 +172,7 @@ var (
 func (s *Server) admitPod(o controlplane.Object) error {
 	pod := o.(*corev1.Pod)
 	delete(pod.Annotations, v1alpha1.AnnotationAutosized)
-	if s.cfg.InitialSize != nil {
+	if s.cfg.InitialSize != nil { // before anybody counts its size
 		s.cfg.InitialSize(pod)
 	}
 	spec := &pod.Spec
