@@ -2,6 +2,7 @@ package nodelet
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,6 +32,7 @@ type BurstState struct {
 	Allowed v1alpha1.Burst
 	Left    time.Duration // of the budget
 	Bursts  int64         // so far
+	Memory  int64         // bytes beyond its size
 }
 
 // Bursting says that a pod has begun to burst, or with nil that it has come to rest.
@@ -48,6 +50,7 @@ type burstWish struct {
 	value string // of the annotation
 	rank  int
 	size  int // counts the changes of the pod's size
+	runs  int // counts the starts of its containers, whose memory is guarded one by one
 }
 
 // burst answers the pod's present wish.
@@ -63,7 +66,7 @@ func (m *machine) burst() *burstWish {
 	case v1alpha1.QoS(pod) == v1alpha1.QoSBestEffort:
 		rank = RankBestEffort
 	}
-	return &burstWish{value, rank, m.resized}
+	return &burstWish{value, rank, m.resized, m.runs}
 }
 
 // bursts tells Bursts what the pod may, whenever that has changed. Telling may take as long as a resize that is
@@ -119,13 +122,21 @@ func (w *worker) endBursts() {
 
 // burstingCondition shows a burst apart from the pod's size.
 func burstingCondition(s *BurstState) corev1.PodCondition {
-	of := ""
+	var up []string
 	if s.Allowed.CPUMilli > 0 {
-		of = " of up to " + resource.NewMilliQuantity(s.Allowed.CPUMilli, resource.DecimalSI).String() + " CPU"
+		up = append(up, resource.NewMilliQuantity(s.Allowed.CPUMilli, resource.DecimalSI).String()+" CPU")
+	}
+	if s.Allowed.MemoryBytes > 0 {
+		up = append(up, resource.NewQuantity(s.Allowed.MemoryBytes, resource.BinarySI).String()+" of memory")
+	}
+	reason, memory := "Throttled", ""
+	if s.Memory > 0 {
+		reason = "MemoryPressure"
+		memory = resource.NewQuantity(s.Memory, resource.BinarySI).String() + " of memory beyond its size, "
 	}
 	return corev1.PodCondition{
-		Type: v1alpha1.ConditionBursting, Status: corev1.ConditionTrue, Reason: "Throttled",
-		Message: fmt.Sprintf("The pod has more than its size for a while: burst %d%s, %s of its budget of %s left",
-			s.Bursts, of, s.Left.Round(time.Millisecond), s.Allowed.Budget),
+		Type: v1alpha1.ConditionBursting, Status: corev1.ConditionTrue, Reason: reason,
+		Message: fmt.Sprintf("The pod has more than its size for a while: burst %d of up to %s, %s%s of its budget of %s left",
+			s.Bursts, strings.Join(up, " and "), memory, s.Left.Round(time.Millisecond), s.Allowed.Budget),
 	}
 }

@@ -39,6 +39,7 @@ type machine struct {
 	adopted     bool // what the runtime holds is known
 
 	actuated map[string]corev1.ResourceRequirements // what the kernel was last told
+	runs     int                                    // counts starts of containers
 	resized  int                                    // counts changes of actuated
 	resize   resizeState
 	bursting *BurstState     // nil: it has no more than its size

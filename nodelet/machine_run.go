@@ -253,6 +253,7 @@ func (m *machine) begin(c *container, in inStarted) {
 			c.crash.bump(m.now)
 		}
 	}
+	m.runs++
 	c.phase, c.attempt, c.next = phaseRunning, in.Attempt, in.Attempt+1
 	c.id = ContainerID(m.uid(), c.spec.Name, in.Attempt)
 	c.pid, c.startedAt, c.madeAt = in.PID, in.At, in.MadeAt

@@ -43,7 +43,9 @@ func TestOnVersion2(t *testing.T) {
 		{"cgroups/throttle", 5, []string{"TestKernelRungs", "TestKernelAbove", "TestNothingStays"}},
 		{"nodelet/podcgroup", 7, []string{
 			"TestPodIsMadeListedAndRemoved", "TestResizeAndReadBack", "TestMemoryInUseChangesNothing", "TestResizeWhileContainersEnd",
+			"TestBurst", "TestMemoryBurst",
 		}},
+		{"nodelet/reflex", 10, []string{"TestKernelReflex", "TestKernelMemory", "TestKernelMemoryInUseWhenItEnds"}},
 	} {
 		t.Run(c.pkg, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "program")

@@ -14,11 +14,15 @@ import (
 // sizes are what the tree knows of a pod: its containers' resources, and how much CPU it has beyond them now. A
 // pod with a burst has it as a whole, and each of its containers that has a CPU limit may take all of it.
 type sizes struct {
-	mu         sync.Mutex // guards what follows, and orders writes of CPU quotas
-	containers map[string]corev1.ResourceRequirements
-	extra      int64 // milli-CPU beyond the sum
-	pod        *held
-	held       []*held // containers
+	memory sync.Mutex // orders writes of memory limits, and guards room; taken before mu
+	room   int64      // see SetMemoryBurst
+
+	mu          sync.Mutex // guards what follows, and orders writes of CPU quotas
+	containers  map[string]corev1.ResourceRequirements
+	extra       int64 // milli-CPU beyond the sum
+	extraMemory int64 // bytes beyond the sum
+	pod         *held
+	held        []*held // containers
 }
 
 // held is a quota whose file is open, with what it is without a burst.
@@ -60,7 +64,7 @@ func (t *Tree) forget(podUID string) {
 	if s != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.extra = 0
+		s.extra, s.extraMemory = 0, 0
 		s.letGo()
 	}
 }
@@ -172,17 +176,28 @@ func dying(err error) bool { return errors.Is(err, syscall.EINVAL) }
 func quotaOfExtra(extra int64) int64 { return extra * cgroups.Period / 1000 }
 
 // withBurst answers limits with a burst on top.
-func withBurst(l cgroups.Limits, extra int64) cgroups.Limits {
+func withBurst(l cgroups.Limits, extra, memory int64) cgroups.Limits {
 	if l.Quota != cgroups.Unlimited {
 		l.Quota += quotaOfExtra(extra)
+	}
+	if l.Memory != cgroups.Unlimited {
+		l.Memory += memory
 	}
 	return l
 }
 
 // withoutBurst takes a burst out of what the kernel holds for a container. One that started meanwhile has none.
 func (s *sizes) withoutBurst(name string, l cgroups.Limits) cgroups.Limits {
-	if r, ok := s.containers[name]; ok && s.extra > 0 && l.Quota == withBurst(limitsOf(r), s.extra).Quota {
+	r, ok := s.containers[name]
+	if !ok {
+		return l
+	}
+	size := limitsOf(r)
+	if s.extra > 0 && l.Quota == withBurst(size, s.extra, 0).Quota {
 		l.Quota -= quotaOfExtra(s.extra)
+	}
+	if s.extraMemory > 0 && size.Memory != cgroups.Unlimited {
+		l.Memory = min(l.Memory, size.Memory)
 	}
 	return l
 }

@@ -63,45 +63,63 @@ func (t *Tree) ContainerPath(podUID, container string) string {
 }
 
 // EnsurePod implements nodelet.Cgroups. For a pod that runs it also lifts what a nodelet that was killed
-// within a resize left. One that had grown the pod and could not note it finds more in use than it knows
-// of: the pod keeps its size then, until the resize is carried out again.
+// within a resize or a burst left. One that had grown the pod and could not note it finds more memory in use
+// than it knows of: the pod keeps that then, until the resize is carried out again or the burst is over.
 func (t *Tree) EnsurePod(podUID string, containers map[string]corev1.ResourceRequirements) error {
 	g := t.pod(podUID)
+	found := g.Exists()
 	if err := g.Create(); err != nil {
 		return err
 	}
-	err := t.apply(context.Background(), podUID, containers)
+	err := t.apply(context.Background(), podUID, containers, false)
 	if errors.Is(err, nodelet.ErrMemoryInUse) {
-		return nil
+		err = t.apply(context.Background(), podUID, containers, true)
+	}
+	if err == nil && found {
+		err = t.unguard(podUID)
 	}
 	return err
 }
 
 // Resize implements nodelet.Cgroups.
 func (t *Tree) Resize(ctx context.Context, podUID string, containers map[string]corev1.ResourceRequirements) (nodelet.Actual, error) {
-	if err := t.apply(ctx, podUID, containers); err != nil {
+	if err := t.apply(ctx, podUID, containers, false); err != nil {
 		return nil, err
 	}
 	return t.Read(podUID, slices.Collect(maps.Keys(containers)))
 }
 
-// apply brings the pod and those of its containers that have a cgroup to their limits.
-func (t *Tree) apply(ctx context.Context, podUID string, containers map[string]corev1.ResourceRequirements) error {
+// apply brings the pod and those of its containers that have a cgroup to their limits, or with keep, to no less
+// memory than they have.
+func (t *Tree) apply(ctx context.Context, podUID string, containers map[string]corev1.ResourceRequirements, keep bool) error {
 	s := t.sizesOf(podUID)
+	s.memory.Lock()
+	defer s.memory.Unlock()
+	defer t.guardAgain(podUID, s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.letGo() // what is written next may be another container's
 	g := t.pod(podUID)
 	names := slices.Sorted(maps.Keys(containers))
+	to := func(g *cgroups.Group, l cgroups.Limits) cgroups.Limits {
+		l = withBurst(l, s.extra, s.extraMemory)
+		if !keep || l.Memory == cgroups.Unlimited {
+			return l
+		}
+		if has, err := g.Read(); err == nil && has.Memory != cgroups.Unlimited {
+			l.Memory = max(l.Memory, has.Memory)
+		}
+		return l
+	}
 	var err error
 	for range len(names) + 1 { // a container may end meanwhile, and its cgroup with it
 		var changes []cgroups.Change
 		for _, name := range names {
 			if c := g.Child(name); c.Exists() {
-				changes = append(changes, cgroups.Change{Group: c, To: withBurst(limitsOf(containers[name]), s.extra)})
+				changes = append(changes, cgroups.Change{Group: c, To: to(c, limitsOf(containers[name]))})
 			}
 		}
-		err = cgroups.Resize(ctx, cgroups.Change{Group: g, To: withBurst(podLimits(containers), s.extra)}, changes)
+		err = cgroups.Resize(ctx, cgroups.Change{Group: g, To: to(g, podLimits(containers))}, changes)
 		if !errors.Is(err, fs.ErrNotExist) || !g.Exists() {
 			break
 		}
@@ -109,6 +127,11 @@ func (t *Tree) apply(ctx context.Context, podUID string, containers map[string]c
 	if err == nil {
 		s.containers = containers
 	}
+	return inUse(err)
+}
+
+// inUse gives the kernel's answer to a limit that is too low its name.
+func inUse(err error) error {
 	var inUse *cgroups.MemoryInUseError
 	if errors.As(err, &inUse) {
 		return fmt.Errorf("%w: %w", nodelet.ErrMemoryInUse, err)

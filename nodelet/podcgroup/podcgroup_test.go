@@ -79,6 +79,12 @@ func start(t *testing.T, tree *Tree, h *cgroups.Hierarchy, uid, name string, r c
 	l := limitsOf(r)
 	must(t, g.SetMemory(t.Context(), l.Memory))
 	must(t, g.SetCPU(l.Shares, l.Quota))
+	return startIn(t, g, hold)
+}
+
+// startIn runs a process that holds memory.
+func startIn(t *testing.T, g *cgroups.Group, hold int) *exec.Cmd {
+	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), holdEnv+"=1")
 	in, err := cmd.StdinPipe()

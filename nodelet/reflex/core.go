@@ -33,8 +33,10 @@ type change struct {
 type core struct {
 	pool int64 // granted, milli-CPU
 	held int64 // sum of all bursts
-	pods map[string]*pod
-	out  []change // decided and not taken yet
+
+	memoryPool, memoryHeld int64 // likewise, bytes
+	pods                   map[string]*pod
+	out                    []change // decided and not taken yet
 }
 
 type pod struct {
@@ -45,6 +47,8 @@ type pod struct {
 	at    time.Duration // when that was
 	quiet time.Duration // since when it rests; 0: it doesn't
 
+	memory memoryOf
+
 	beyond  int64 // milli-CPU that it used beyond its size at the last look
 	bursts  int64
 	metered burstSum
@@ -54,6 +58,8 @@ type pod struct {
 type burstSum struct {
 	time time.Duration // with any burst
 	cpu  int64         // milli-CPU × ns
+	// memory is in KiB × ms: bytes × ns would be too many after a quarter of an hour of 10 GiB.
+	memory int64
 }
 
 // most is the largest burst that the pod allows.
@@ -85,6 +91,7 @@ func (c *core) set(next Pod, used int64, now time.Duration) {
 func (c *core) remove(uid string) {
 	if p := c.pods[uid]; p != nil {
 		c.held -= p.extra
+		c.memoryHeld -= p.memory.extra
 		delete(c.pods, uid)
 	}
 }
@@ -114,8 +121,9 @@ func (c *core) account(p *pod, used int64, now time.Duration) {
 	beyond := time.Duration(used-p.used) - elapsed*time.Duration(p.Size)/1000
 	p.left = min(p.left-beyond, p.Budget)
 	p.beyond = max(int64(beyond)*1000/int64(elapsed), 0)
-	if p.extra > 0 {
+	if p.extra > 0 || p.memory.extra > 0 {
 		p.metered.time += elapsed
+		p.metered.memory += p.memory.extra >> 10 * int64(elapsed) / int64(time.Millisecond)
 		p.metered.cpu += p.extra * int64(elapsed)
 	}
 	p.used, p.at = used, now

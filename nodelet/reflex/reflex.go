@@ -27,6 +27,8 @@ type tree interface {
 	Size(podUID string) int64
 	// SetBurst gives a pod so much CPU beyond that, or reports false where it can't just now. It never waits.
 	SetBurst(podUID string, extra int64) (done bool, err error)
+
+	memoryTree
 }
 
 // Config is what a Reflex works with.
@@ -56,6 +58,11 @@ type Reflex struct {
 	cancel context.CancelFunc
 	tasks  sync.WaitGroup
 
+	memory        sync.Mutex // orders changes of memory limits, and guards what follows; taken before mu
+	memoryWatcher *throttle.MemoryWatcher
+	memoryStop    context.CancelFunc
+	memoryWake    chan struct{} // capacity 1: there is memory to look after
+
 	mu      sync.Mutex // guards what follows. It is held for microseconds: the watcher's thread takes it
 	core    *core
 	pods    map[string]*watched
@@ -75,6 +82,7 @@ type watched struct {
 	last    time.Duration // when it was last seen bursting
 	told    bool          // as bursting
 	counted burstSum      // metered so far
+	armed   bool          // its memory limit is guarded; memory guards it
 }
 
 // New makes one that does nothing until a pod may burst.
@@ -84,7 +92,7 @@ func New(cfg Config) *Reflex {
 	}
 	life, cancel := context.WithCancel(context.Background())
 	return &Reflex{
-		cfg: cfg, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), life: life, cancel: cancel,
+		cfg: cfg, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), memoryWake: make(chan struct{}, 1), life: life, cancel: cancel,
 		core: newCore(), pods: map[string]*watched{}, ids: map[uint64]*watched{},
 	}
 }
@@ -92,6 +100,13 @@ func New(cfg Config) *Reflex {
 // Set lets a pod burst, or changes what it may; it is called again whenever the pod's size has changed. Its cgroup
 // exists.
 func (r *Reflex) Set(uid string, allowed v1alpha1.Burst, rank int) error {
+	if err := r.set(uid, allowed, rank); err != nil {
+		return err
+	}
+	return r.setMemory(uid, allowed.MemoryBytes)
+}
+
+func (r *Reflex) set(uid string, allowed v1alpha1.Burst, rank int) error {
 	size := r.cfg.Tree.Size(uid) // may wait for a resize, so not under the lock
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -159,6 +174,15 @@ func (r *Reflex) openLocked() error {
 
 // Remove has a pod burst no more. What it has beyond its size is taken back, if it still has a cgroup.
 func (r *Reflex) Remove(uid string) {
+	if !r.endMemory(uid) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if p := r.core.pods[uid]; p.extra > 0 {
+			r.core.give(p, 0)
+			r.applyLocked()
+		}
+		return
+	}
 	r.mu.Lock()
 	w := r.pods[uid]
 	if w == nil {
@@ -178,7 +202,8 @@ func (r *Reflex) Remove(uid string) {
 	}
 	told := w.told
 	watcher := r.watcher
-	if last := len(r.pods) == 0; last {
+	last := len(r.pods) == 0
+	if last {
 		r.stop()
 		r.watcher, r.stop = nil, nil
 	} else {
@@ -186,6 +211,16 @@ func (r *Reflex) Remove(uid string) {
 	}
 	signal(r.changed)
 	r.mu.Unlock()
+	if last {
+		r.memory.Lock()
+		r.mu.Lock()
+		last = len(r.pods) == 0
+		r.mu.Unlock()
+		if last {
+			r.closeMemory()
+		}
+		r.memory.Unlock()
+	}
 	r.meter(uid, due)
 	if watcher != nil {
 		if err := watcher.Close(); err != nil {
@@ -199,6 +234,7 @@ func (r *Reflex) Remove(uid string) {
 
 // Close takes every burst back and ends what runs.
 func (r *Reflex) Close() {
+	r.cancel()
 	r.mu.Lock()
 	uids := make([]string, 0, len(r.pods))
 	for uid := range r.pods {
@@ -208,7 +244,6 @@ func (r *Reflex) Close() {
 	for _, uid := range uids {
 		r.Remove(uid)
 	}
-	r.cancel()
 	r.tasks.Wait()
 }
 
@@ -217,6 +252,8 @@ func (r *Reflex) Grant(p *nodev1.Pool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.core.grant(p.GetCpuMilli())
+	r.core.memoryPool = p.GetMemoryBytes()
+	signal(r.memoryWake)
 	r.applyLocked()
 	signal(r.changed)
 }
@@ -225,7 +262,8 @@ func (r *Reflex) Grant(p *nodev1.Pool) {
 func (r *Reflex) Pool() (want, held *nodev1.Pool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return &nodev1.Pool{CpuMilli: r.core.want()}, &nodev1.Pool{CpuMilli: r.core.held}
+	return &nodev1.Pool{CpuMilli: r.core.want(), MemoryBytes: r.core.memoryWant()},
+		&nodev1.Pool{CpuMilli: r.core.held, MemoryBytes: r.core.memoryHeld}
 }
 
 // Changed receives (capacity 1) when Pool may answer something else.
@@ -284,10 +322,15 @@ func (r *Reflex) lookAfter(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-r.wake:
+			tick.Reset(tickEvery)
 		}
 		now := time.Now()
 		r.mu.Lock()
 		some = r.core.bursting(some[:0])
+		if len(some) == 0 {
+			tick.Reset(slowEvery) // there is only memory to tell of
+		}
 		r.lookLocked(some)
 		if len(some) > 0 && now.Sub(idle.at) >= idleEvery {
 			r.contendedLocked(&idle, now)
@@ -355,7 +398,7 @@ func (r *Reflex) tell() (quiet bool) {
 			w.told, n.told = bursting, true
 			if bursting {
 				p := r.core.pods[uid]
-				n.state = &nodelet.BurstState{Allowed: w.allowed, Left: max(p.left, 0), Bursts: p.bursts}
+				n.state = &nodelet.BurstState{Allowed: w.allowed, Left: max(p.left, 0), Bursts: p.bursts, Memory: p.memory.extra}
 			}
 		}
 		if n.told || n.due != (usagev1.Burst{}) {
@@ -381,6 +424,8 @@ func (r *Reflex) dueLocked(w *watched) usagev1.Burst {
 	due := usagev1.Burst{
 		Millis:    int64(p.metered.time/time.Millisecond) - int64(w.counted.time/time.Millisecond),
 		CPUMillis: p.metered.cpu/int64(time.Millisecond) - w.counted.cpu/int64(time.Millisecond),
+
+		MemoryMillis: p.metered.memory/1024 - w.counted.memory/1024,
 	}
 	w.counted = p.metered
 	r.stats.Time += time.Duration(due.Millis) * time.Millisecond
@@ -403,6 +448,14 @@ type Stats struct {
 	Reactions int64         // quotas raised at once
 	Time      time.Duration // that pods had more than their size, summed up
 	latencies []time.Duration
+
+	Grown      int64         // memory limits raised
+	GrowSlowly time.Duration // the longest that took, from the look at the usage on
+}
+
+func (s *Stats) grown(took time.Duration) {
+	s.Grown++
+	s.GrowSlowly = max(s.GrowSlowly, took)
 }
 
 // maxLatencies bounds what is kept of reactions.

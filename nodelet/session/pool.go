@@ -40,11 +40,11 @@ type poolTeller struct {
 // hello answers what a session begins with. What isn't held at that time is not granted any more: a control plane
 // that has just begun doesn't know of it.
 func (t *poolTeller) hello() *nodev1.PoolReport {
-	t.later = time.NewTimer(time.Hour)
-	t.later.Stop()
 	if t.pool == nil {
 		return nil
 	}
+	t.later = time.NewTimer(time.Hour)
+	t.later.Stop()
 	_, held := t.pool.Pool()
 	t.pool.Grant(held)
 	t.told = t.report()
@@ -79,6 +79,20 @@ func (t *poolTeller) changed() <-chan struct{} {
 		return nil
 	}
 	return t.pool.Changed()
+}
+
+func (t *poolTeller) stop() {
+	if t.later != nil {
+		t.later.Stop()
+	}
+}
+
+// wait receives when what was told too lately before is due.
+func (t *poolTeller) wait() <-chan time.Time {
+	if t.later == nil {
+		return nil
+	}
+	return t.later.C
 }
 
 // due answers what is to be told now: nil if it is nothing, or not yet.

@@ -96,7 +96,7 @@ func (s *sender) run(ctx context.Context, acked <-chan []usagev1.ID, received <-
 			if err := s.tellPool(); err != nil {
 				return err
 			}
-		case <-s.pool.later.C:
+		case <-s.pool.wait():
 			if err := s.tellPool(); err != nil {
 				return err
 			}

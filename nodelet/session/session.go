@@ -168,7 +168,7 @@ func (s *Session) once(ctx context.Context) error {
 	}
 	sender := &sender{cfg: &s.cfg, stream: stream, sent: map[usagev1.ID]bool{}, pool: poolTeller{pool: s.cfg.Pool}}
 	hello.Pool = sender.pool.hello()
-	defer sender.pool.later.Stop()
+	defer sender.pool.stop()
 	if sender.ended, err = reports(ended); err != nil {
 		return err
 	}

@@ -1,0 +1,97 @@
+package podcgroup
+
+import (
+	"errors"
+	"io/fs"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"swell.dev/swell/nodelet"
+)
+
+// wantMemories compares the kernel's limits of a pod and its containers a and b, in MiB.
+func wantMemories(t *testing.T, tree *Tree, uid, what string, pod, a, b int64) {
+	t.Helper()
+	for name, want := range map[string]int64{"": pod, "a": a, "b": b} {
+		l, err := tree.pod(uid).Child(name).Read()
+		must(t, err)
+		if l.Memory != want*mib {
+			t.Errorf("%s: container %q has %d MiB, want %d", what, name, l.Memory/mib, want)
+		}
+	}
+}
+
+func sized(milli, mebibytes int64) corev1.ResourceRequirements {
+	r := cpu(milli)
+	r.Limits[corev1.ResourceMemory] = *resource.NewQuantity(mebibytes*mib, resource.BinarySI)
+	return r
+}
+
+func TestMemoryBurst(t *testing.T) {
+	tree, h := testTree(t)
+	const uid, room = "memory", 4 * mib
+	sizes := map[string]corev1.ResourceRequirements{"a": sized(100, 64), "b": sized(100, 32)}
+	must(t, tree.EnsurePod(uid, sizes))
+	start(t, tree, h, uid, "b", sizes["b"], 1)
+	if size, extra, err := tree.Memory(uid); size != 96*mib || extra != 0 || err != nil {
+		t.Errorf("%d, %d, %v", size, extra, err)
+	}
+	must(t, tree.SetMemoryBurst(uid, 256*mib, room))
+	a := start(t, tree, h, uid, "a", sizes["a"], 1) // at its size, as a runtime makes it
+	must(t, tree.SetMemoryBurst(uid, 256*mib, room))
+	wantMemories(t, tree, uid, "bursting", 352, 320, 288)
+	alarms, err := tree.MemoryAlarms(uid, room)
+	must(t, err)
+	if want := map[int]int{1: 3, 2: 1}[h.Version()]; len(alarms) != want {
+		t.Errorf("%d alarms, want %d", len(alarms), want)
+	}
+	for _, alarm := range alarms {
+		must(t, alarm.Close())
+	}
+	if free, err := tree.MemoryFree(uid); err != nil || free > 288*mib || free < 200*mib {
+		t.Errorf("%d MiB are free, %v", free/mib, err)
+	}
+
+	// A resize changes the size below the burst, and neither it nor a reading shows it.
+	sizes = map[string]corev1.ResourceRequirements{"a": sized(100, 48), "b": sized(100, 64)}
+	actual, err := tree.Resize(t.Context(), uid, sizes)
+	must(t, err)
+	wantMemories(t, tree, uid, "resized meanwhile", 368, 304, 320)
+	for name, r := range sizes {
+		if got := actual[name].Limits; got.Memory().Cmp(*r.Limits.Memory()) != 0 {
+			t.Errorf("%s is said to have %s, its size is %s", name, got.Memory(), r.Limits.Memory())
+		}
+	}
+
+	// What is in use stays, with the nodelet that set it and with the next one, which finds it.
+	must(t, a.Process.Kill())
+	_ = a.Wait()
+	a = start(t, tree, h, uid, "a", sizes["a"], 1)
+	must(t, tree.SetMemoryBurst(uid, 256*mib, room))
+	_ = a.Process.Kill()
+	_ = a.Wait()
+	g := h.Group(tree.ContainerPath(uid, "a"))
+	must(t, g.SetMemory(t.Context(), 304*mib))
+	holder := startIn(t, g, 200)
+	burst(t, tree, uid, 500)
+	if err := tree.SetMemoryBurst(uid, 0, 0); !errors.Is(err, nodelet.ErrMemoryInUse) {
+		t.Errorf("less than is in use: %v", err)
+	}
+	wantMemories(t, tree, uid, "refused", 368, 304, 320)
+	again, err := New(h, tree.parent.Path())
+	must(t, err)
+	must(t, again.EnsurePod(uid, sizes))
+	wantQuotas(t, again, uid, "found again", 200, 100, 100)
+	if size, extra, err := again.Memory(uid); size != 112*mib || extra != 256*mib || err != nil {
+		t.Errorf("found again: %d, %d, %v", size/mib, extra/mib, err)
+	}
+	must(t, holder.Process.Kill())
+	_ = holder.Wait()
+	must(t, again.SetMemoryBurst(uid, 0, 0))
+	wantMemories(t, again, uid, "at rest", 112, 48, 64)
+	if err := again.SetMemoryBurst("nobody", mib, 0); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a pod that isn't there: %v", err)
+	}
+}
