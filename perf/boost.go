@@ -39,7 +39,7 @@ func boostCommand(s *setting) *cobra.Command {
 				return starts{&series{name: "POST → it listens, " + how}, &series{name: "POST → a watch says Ready, " + how}}
 			}
 			plain, boosted := of("without a boost"), of("with a boost to 2 CPU")
-			unboosted := &series{name: "the probe's connection is accepted → its size in the kernel's file"}
+			unboosted := &series{name: "the server takes the probe's connection → its size in the kernel's file (negative: before)"}
 			var sums rates
 			err := s.measure(cmd.Context(), func(y *system) error {
 				return y.startBoth(cmd.Context(), s, pods, plain, boosted, unboosted, &sums)
