@@ -21,6 +21,7 @@ type podFlags struct {
 	env, ports       []string
 	labels           []string
 	class, qos       string
+	boost            string
 	restart          string
 	workdir          string
 	command          bool
@@ -45,6 +46,7 @@ func (p *podFlags) add(cmd *cobra.Command) {
 	f.StringSliceVarP(&p.labels, "label", "l", nil, "label KEY=VALUE (repeatable)")
 	f.StringVar(&p.class, "class", "", "compute class: "+strings.Join(classes, ", "))
 	f.StringVar(&p.qos, "qos", "", "quality of service: "+strings.Join(qualities, ", "))
+	f.StringVar(&p.boost, "startup-boost", "", "more CPU until the container is ready: cpu=2, cpu=3x,for=90s")
 	f.StringVar(&p.restart, "restart", "", "when to restart the container: Always, OnFailure, Never (default Always)")
 	f.StringVarP(&p.workdir, "workdir", "w", "", "working directory in the container")
 	f.BoolVar(&p.command, "command", false, "what follows -- replaces the image's entry point too")
@@ -156,10 +158,14 @@ func (p *podFlags) annotate(pod *corev1.Pod) error {
 		if !slices.Contains(a.allowed, a.value) {
 			return fmt.Errorf("--%s %q: must be one of %s", a.flag, a.value, strings.Join(a.allowed, ", "))
 		}
-		if pod.Annotations == nil {
-			pod.Annotations = map[string]string{}
-		}
-		pod.Annotations[a.annotation] = a.value
+		metav1.SetMetaDataAnnotation(&pod.ObjectMeta, a.annotation, a.value)
+	}
+	if p.boost == "" {
+		return nil
+	}
+	metav1.SetMetaDataAnnotation(&pod.ObjectMeta, v1alpha1.AnnotationStartupBoost, p.boost)
+	if err := v1alpha1.CheckBoosts(pod); err != nil {
+		return fmt.Errorf("--startup-boost: %w", err)
 	}
 	return nil
 }

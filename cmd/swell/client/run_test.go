@@ -64,7 +64,7 @@ func TestRun(t *testing.T) {
 	shown := &notifying{want: "Pulling image", seen: seen}
 	var out strings.Builder
 	cmd := f.command(&out, shown, strings.NewReader(""), "run", "web", "--image", "web:1", "--cpu", "500m", "--memory", "1Gi",
-		"--env", "A=b=c", "-e", "B=", "--port", "8080,5353:53/udp", "--class", "performance", "--qos", "best-effort", "--label", "app=web",
+		"--env", "A=b=c", "-e", "B=", "--port", "8080,5353:53/udp", "--class", "performance", "--qos", "best-effort", "--startup-boost", "cpu=3x", "--label", "app=web",
 		"--restart", "onfailure", "--pull", "missing", "--workdir", "/srv", "--node", "n1", "--pull-secret", "login", "--", "-v", "serve")
 	ctx, cancel := context.WithTimeout(context.Background(), deadline)
 	defer cancel()
