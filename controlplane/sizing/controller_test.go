@@ -324,8 +324,8 @@ func TestShrinks(t *testing.T) {
 			t.Errorf("size is %s", got)
 		}
 		told := s.takeTold()
-		if last := told[len(told)-1]; !strings.Contains(last, "p98 of the peaks of") && !strings.Contains(last, "min 300m") {
-			t.Errorf("told %q", told)
+		if all := strings.Join(told, "\n"); !strings.Contains(all, ", min 300m") || !strings.Contains(all, "→ 1178Mi: p98 of the peaks of ") || !strings.Contains(all, ", more is in use now") || !strings.Contains(all, ", in steps") {
+			t.Errorf("told %s", all)
 		}
 		if len(told) > 12 {
 			t.Errorf("%d resizes: %q", len(told), told)

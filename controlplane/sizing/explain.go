@@ -45,10 +45,12 @@ func percentile(share float64) string {
 func percent(share float64) string { return fmt.Sprintf("%g %%", math.Round(share*100)) }
 
 // changeText says what becomes of a container, and why: cpu 250m → 410m: p90 of 1h is 357m, margin 15 %.
-func changeText(was, is amounts, e *estimate, b *bounds, cpuBasis, memoryBasis string) string {
+func changeText(was, is amounts, e *estimate, b *bounds, needed int64, cpuBasis, memoryBasis string) string {
 	var parts []string
-	add := func(what, from, to, basis string, target, least, most, is int64) {
+	add := func(what, from, to, basis string, target, least, most, is, needed int64) {
 		switch {
+		case needed > target && is == needed:
+			basis += ", more is in use now"
 		case most > 0 && is == most && target > most:
 			basis += ", max " + to
 		case least > 0 && is == least && target < least:
@@ -59,10 +61,10 @@ func changeText(was, is amounts, e *estimate, b *bounds, cpuBasis, memoryBasis s
 		parts = append(parts, fmt.Sprintf("%s %s → %s: %s", what, from, to, basis))
 	}
 	if was.cpu != is.cpu {
-		add("cpu", cpuText(was.cpu), cpuText(is.cpu), cpuBasis, e.target.cpu, b.min.cpu, b.max.cpu, is.cpu)
+		add("cpu", cpuText(was.cpu), cpuText(is.cpu), cpuBasis, e.target.cpu, b.min.cpu, b.max.cpu, is.cpu, 0)
 	}
 	if was.memory != is.memory {
-		add("memory", memoryText(was.memory), memoryText(is.memory), memoryBasis, e.target.memory, b.min.memory, b.max.memory, is.memory)
+		add("memory", memoryText(was.memory), memoryText(is.memory), memoryBasis, e.target.memory, b.min.memory, b.max.memory, is.memory, roundUp(float64(needed), mebibyte))
 	}
 	return strings.Join(parts, "; ")
 }

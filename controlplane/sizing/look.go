@@ -260,7 +260,7 @@ func (c *Controller) plan(p *policy, pod *corev1.Pod, owner controlplane.Owner, 
 			continue
 		}
 		cpu, memory := e.basis(p.aims, u)
-		out[ct.Name] = change{was: was, to: to, text: changeText(was, to, e, &b, cpu, memory)}
+		out[ct.Name] = change{was: was, to: to, text: changeText(was, to, e, &b, needed, cpu, memory)}
 	}
 	return out
 }

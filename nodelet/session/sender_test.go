@@ -161,6 +161,7 @@ func TestBehind(t *testing.T) {
 		pods.set(reportOf("u1", corev1.PodSucceeded))
 		stream := &broken{left: 1000}
 		s := &sender{cfg: &Config{Pods: pods, Journal: journal, Heartbeat: MaxHeartbeat}, stream: stream, sent: map[usagev1.ID]bool{}}
+		s.pool.hello() // with which a session begins
 		acked, received := make(chan []usagev1.ID), make(chan error)
 		done := make(chan error, 1)
 		go func() { done <- s.run(t.Context(), acked, received) }()
