@@ -9,6 +9,8 @@
 //	poll          cpu.stat of each watched group, every few milliseconds
 //
 // The eBPF programs are written with the assembler and find the kernel's fields by its own BTF, so that no
-// compiler and no headers are needed. They look up the group, and up to three groups above it, in a map of
-// those that are watched; all others cost that look and nothing else. With nothing opened, nothing is loaded.
+// compiler and no headers are needed. They look up the task's group, and up to seven groups above it, in a map of
+// those that are watched; a task that isn't stopped costs one look at a field. With nothing opened, nothing is
+// loaded. Pressure stall information would be a fourth way, but where there are quotas there is cpu.stat, which says
+// the same without a threshold.
 package throttle

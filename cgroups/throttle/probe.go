@@ -14,6 +14,7 @@ import (
 	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/cilium/ebpf/rlimit"
+	"golang.org/x/sys/unix"
 
 	"swell.dev/swell/cgroups"
 )
@@ -21,8 +22,8 @@ import (
 // Bounds of the kernel's side.
 const (
 	maxWatched = 1 << 16 // groups
-	ringBytes  = 1 << 18
-	eventBytes = 16 // when, which
+	ringBytes  = 1 << 18 // some 10,000 events
+	eventBytes = 16      // when, which
 )
 
 // watched is the map's value of a group.
@@ -41,7 +42,7 @@ type probe struct {
 	gone   atomic.Uint64 // lost ones of groups that are no longer watched
 }
 
-func openProbe(rung Rung) (p *probe, err error) {
+func openProbe(rung Rung, ring uint32) (p *probe, err error) {
 	kernel, err := btf.LoadKernelSpec()
 	if err != nil {
 		return nil, fmt.Errorf("the kernel's type information (CONFIG_DEBUG_INFO_BTF): %w", err)
@@ -59,25 +60,38 @@ func openProbe(rung Rung) (p *probe, err error) {
 		Name: "swell_watched", Type: ebpf.Hash, KeySize: 8, ValueSize: 16, MaxEntries: maxWatched, Flags: noPrealloc,
 	})
 	if err != nil {
-		return p, fmt.Errorf("eBPF map: %w", err)
+		return p, lacks("eBPF map", err)
 	}
-	if p.events, err = ebpf.NewMap(&ebpf.MapSpec{Name: "swell_events", Type: ebpf.RingBuf, MaxEntries: ringBytes}); err != nil {
-		return p, fmt.Errorf("eBPF ring buffer: %w", err)
+	if p.events, err = ebpf.NewMap(&ebpf.MapSpec{Name: "swell_events", Type: ebpf.RingBuf, MaxEntries: ring}); err != nil {
+		return p, lacks("eBPF ring buffer", err)
 	}
 	spec, err := program(rung, kernel, p.groups, p.events)
 	if err != nil {
 		return p, err
 	}
 	if p.prog, err = ebpf.NewProgram(spec); err != nil {
-		return p, fmt.Errorf("eBPF program: %w", err)
+		return p, lacks("eBPF program at "+spec.AttachTo, err)
 	}
 	if p.link, err = link.AttachTracing(link.TracingOptions{Program: p.prog}); err != nil {
-		return p, fmt.Errorf("eBPF program at %s: %w", spec.AttachTo, err)
+		return p, lacks("eBPF program at "+spec.AttachTo, err)
 	}
 	if p.reader, err = ringbuf.NewReader(p.events); err != nil {
 		return p, fmt.Errorf("eBPF ring buffer: %w", err)
 	}
 	return p, nil
+}
+
+// lacks says what would be needed.
+func lacks(what string, err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%s: %w: the process needs CAP_BPF and CAP_PERFMON (or CAP_SYS_ADMIN), and the kernel must allow it (lockdown, seccomp, a hypervisor's policy)", what, unix.EPERM)
+	case errors.Is(err, btf.ErrNotFound):
+		return fmt.Errorf("%s: the kernel has no such place, or made it part of another function: %w", what, err)
+	case errors.Is(err, ebpf.ErrNotSupported):
+		return fmt.Errorf("%s: needs Linux 5.8 or newer: %w", what, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 func (p *probe) watch(_ *cgroups.Group, id uint64) error {

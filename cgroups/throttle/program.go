@@ -15,7 +15,7 @@ const (
 )
 
 // levels is how many groups, from a task's own upwards, are looked up.
-const levels = 4
+const levels = 8
 
 // program is what a rung runs in the kernel.
 func program(rung Rung, kernel *btf.Spec, groups, events *ebpf.Map) (*ebpf.ProgramSpec, error) {
@@ -42,28 +42,26 @@ func program(rung Rung, kernel *btf.Spec, groups, events *ebpf.Map) (*ebpf.Progr
 		}
 	}
 	ins = append(ins, asm.LoadMem(asm.R6, asm.R6, f.at("cfs_rq", "tg"), asm.DWord))
-	ins = append(ins, find(f, groups)...)
-	ins = append(ins, tell(events)...)
+	ins = append(ins, climb(f, groups, events)...)
 	ins = append(ins, asm.Mov.Imm(asm.R0, 0).WithSymbol("out"), asm.Return())
 	spec.Instructions = ins
 	return spec, f.err
 }
 
-// find looks for a watched group, beginning with the task_group in R6. It leaves the map's value in R9, the
-// group's id at fp-8, and goes out if there is none.
-func find(f *fields, groups *ebpf.Map) asm.Instructions {
+// climb goes up from the task_group in R6 and tells of each group that is watched.
+func climb(f *fields, groups, events *ebpf.Map) asm.Instructions {
 	var ins asm.Instructions
 	for level := range levels {
-		next := fmt.Sprintf("above%d", level)
-		at := asm.JEq.Imm(asm.R6, 0, "out")
+		above := fmt.Sprintf("above%d", level)
+		if level == levels-1 {
+			above = "out"
+		}
 		if level > 0 {
-			at = at.WithSymbol(fmt.Sprintf("above%d", level-1))
+			parent := asm.LoadMem(asm.R6, asm.R6, f.at("task_group", "parent"), asm.DWord)
+			ins = append(ins, parent.WithSymbol(fmt.Sprintf("above%d", level-1)))
 		}
-		last := level == levels-1
-		if last {
-			next = "out"
-		}
-		ins = append(ins, at,
+		ins = append(ins,
+			asm.JEq.Imm(asm.R6, 0, "out"), // above the root
 			asm.LoadMem(asm.R7, asm.R6, f.at("task_group", "css", "cgroup"), asm.DWord),
 			asm.JEq.Imm(asm.R7, 0, "out"), // an autogroup
 			asm.LoadMem(asm.R7, asm.R7, f.at("cgroup", "kn"), asm.DWord),
@@ -73,26 +71,22 @@ func find(f *fields, groups *ebpf.Map) asm.Instructions {
 			asm.Mov.Reg(asm.R2, asm.RFP),
 			asm.Add.Imm(asm.R2, -8),
 			asm.FnMapLookupElem.Call(),
+			asm.JEq.Imm(asm.R0, 0, above),
 			asm.Mov.Reg(asm.R9, asm.R0))
-		if last {
-			ins = append(ins, asm.JEq.Imm(asm.R9, 0, next))
-			continue
-		}
-		ins = append(ins,
-			asm.JNE.Imm(asm.R9, 0, "found"),
-			asm.LoadMem(asm.R6, asm.R6, f.at("task_group", "parent"), asm.DWord))
+		ins = append(ins, tell(events, above)...)
 	}
 	return ins
 }
 
-// tell sends an event, unless one was sent just before. R9 is the group's value, fp-8 its id.
-func tell(events *ebpf.Map) asm.Instructions {
+// tell sends an event, unless one was sent just before, and goes on at the label. R9 is the group's value in the
+// map, fp-8 its id.
+func tell(events *ebpf.Map, next string) asm.Instructions {
 	return asm.Instructions{
-		asm.FnKtimeGetNs.Call().WithSymbol("found"),
+		asm.FnKtimeGetNs.Call(),
 		asm.LoadMem(asm.R1, asm.R9, 0, asm.DWord),
 		asm.Mov.Reg(asm.R2, asm.R0),
 		asm.Sub.Reg(asm.R2, asm.R1),
-		asm.JLT.Imm(asm.R2, int32(quietTime.Nanoseconds()), "out"),
+		asm.JLT.Imm(asm.R2, int32(quietTime.Nanoseconds()), next),
 		asm.StoreMem(asm.R9, 0, asm.R0, asm.DWord),
 		asm.StoreMem(asm.RFP, -16, asm.R0, asm.DWord), // and the id at fp-8: an event
 		asm.LoadMapPtr(asm.R1, events.FD()),
@@ -101,9 +95,8 @@ func tell(events *ebpf.Map) asm.Instructions {
 		asm.Mov.Imm(asm.R3, eventBytes),
 		asm.Mov.Imm(asm.R4, forceWakeup),
 		asm.FnRingbufOutput.Call(),
-		asm.JEq.Imm(asm.R0, 0, "out"),
-		asm.LoadMem(asm.R1, asm.R9, 8, asm.DWord),
-		asm.Add.Imm(asm.R1, 1),
-		asm.StoreMem(asm.R9, 8, asm.R1, asm.DWord),
+		asm.JEq.Imm(asm.R0, 0, next),
+		asm.Mov.Imm(asm.R1, 1),
+		asm.AddAtomic.Mem(asm.R9, asm.R1, asm.DWord, 8), // lost; other CPUs may count one at the same time
 	}
 }

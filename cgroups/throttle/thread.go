@@ -2,9 +2,12 @@ package throttle
 
 import "golang.org/x/sys/unix"
 
-// raise has the calling thread run before others. Where neither is allowed it runs as they do.
+// raise has the calling thread run before others. Where neither is allowed it runs as they do. What it starts doesn't
+// inherit that.
 func raise() {
-	fifo := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1}
+	fifo := unix.SchedAttr{
+		Size: unix.SizeofSchedAttr, Policy: unix.SCHED_FIFO, Priority: 1, Flags: unix.SCHED_FLAG_RESET_ON_FORK,
+	}
 	if unix.SchedSetAttr(0, &fifo, 0) != nil {
 		_ = unix.Setpriority(unix.PRIO_PROCESS, 0, -20)
 	}

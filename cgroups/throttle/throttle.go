@@ -12,7 +12,8 @@ import (
 	"swell.dev/swell/cgroups"
 )
 
-// Event says that tasks of a group, or of one in it, were stopped.
+// Event says that tasks of a group, or of one in it, were stopped. A task that is stopped is told of for each watched
+// group that it is in.
 type Event struct {
 	Cgroup uint64        // cgroups.Group.ID of the watched group
 	At     time.Duration // CLOCK_MONOTONIC
@@ -45,8 +46,17 @@ func (e *UnavailableError) Unwrap() error { return e.Cause }
 // Options of a Watcher. The zero value takes the best rung.
 type Options struct {
 	Rungs []Rung        // to be tried in this order; none: Ladder
-	Every time.Duration // between two looks of Poll; 0: 10 ms
+	Every time.Duration // between two looks of Poll, 1 ms to 1 s; 0: 10 ms
+
+	ring uint32 // bytes of the buffer of events; a test has a small one
 }
+
+// Bounds of Options.Every.
+const (
+	minEvery     = time.Millisecond
+	defaultEvery = 10 * time.Millisecond
+	maxEvery     = time.Second
+)
 
 // quietTime is how long a group isn't told of again: what reacts needs some of it, and the tasks of one group are
 // stopped on each CPU.
@@ -76,7 +86,13 @@ type Watcher struct {
 // Open takes the first rung that the host allows. The error names what each of them lacks.
 func Open(o Options) (*Watcher, error) {
 	if o.Every == 0 {
-		o.Every = 10 * time.Millisecond
+		o.Every = defaultEvery
+	}
+	if o.Every < minEvery || o.Every > maxEvery {
+		return nil, fmt.Errorf("throttling: Every is %v: between two looks are %v to %v", o.Every, minEvery, maxEvery)
+	}
+	if o.ring == 0 {
+		o.ring = ringBytes
 	}
 	rungs := o.Rungs
 	if len(rungs) == 0 {
@@ -96,7 +112,7 @@ func Open(o Options) (*Watcher, error) {
 func open(rung Rung, o Options) (source, error) {
 	switch rung {
 	case Fentry, SchedSwitch:
-		return openProbe(rung)
+		return openProbe(rung, o.ring)
 	case Poll:
 		return newPoller(o.Every), nil
 	}
@@ -109,7 +125,8 @@ func (w *Watcher) Rung() Rung { return w.rung }
 // Refused answers why those before it weren't.
 func (w *Watcher) Refused() []error { return slices.Clone(w.refused) }
 
-// Watch begins to tell of a group, and of all that is stopped in it.
+// Watch begins to tell of a group, and of all that is stopped in it, up to seven groups below. That a group above it
+// stops what is in it is told by SchedSwitch alone: watch the topmost that has a quota.
 func (w *Watcher) Watch(g *cgroups.Group) (id uint64, err error) {
 	if id, err = g.ID(); err != nil {
 		return 0, err

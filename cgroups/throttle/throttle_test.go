@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
 
 	"swell.dev/swell/cgroups"
 )
@@ -251,5 +253,145 @@ func TestWatchNamesTheGroup(t *testing.T) {
 	path := filepath.Join("/swell-throttle-none", fmt.Sprint(os.Getpid()))
 	if _, err := w.Watch(h.Group(path)); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), path) {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestKernelEachWatched: what is stopped is told of for all watched groups that it is in, however deep.
+func TestKernelEachWatched(t *testing.T) {
+	w := openRung(t, SchedSwitch)
+	events := listen(t, w)
+	watching := map[uint64]bool{}
+	for g, level := group(t), 1; ; level++ {
+		must(t, g.Create())
+		id, err := w.Watch(g)
+		must(t, err)
+		watching[id] = true
+		if level == levels {
+			must(t, g.SetCPU(1024, 5000))
+			burn(t, g)
+			break
+		}
+		g = g.Child("in")
+	}
+	deadline := time.After(patience)
+	for len(watching) > 0 {
+		select {
+		case e := <-events:
+			delete(watching, e.Cgroup)
+		case <-deadline:
+			t.Fatalf("%d of %d groups weren't told of", len(watching), levels)
+		}
+	}
+}
+
+// TestKernelUnwatched: there are no events of a group any more.
+func TestKernelUnwatched(t *testing.T) {
+	for _, rung := range Ladder() {
+		t.Run(string(rung), func(t *testing.T) {
+			w := openRung(t, rung)
+			events := listen(t, w)
+			one, two := group(t), group(t)
+			ids := map[*cgroups.Group]uint64{}
+			for _, g := range []*cgroups.Group{one, two} {
+				must(t, g.SetCPU(1024, 5000))
+				burn(t, g)
+				id, err := w.Watch(g)
+				must(t, err)
+				ids[g] = id
+			}
+			deadline := time.After(patience)
+			next := func() Event {
+				select {
+				case e := <-events:
+					return e
+				case <-deadline:
+					t.Fatal("no event")
+					return Event{}
+				}
+			}
+			for seen := map[uint64]bool{}; len(seen) < 2; {
+				seen[next().Cgroup] = true
+			}
+			must(t, w.Unwatch(ids[one]))
+			since := monotonic()
+			for others := 0; others < 3; {
+				switch e := next(); {
+				case e.Cgroup == ids[two] && e.At > since:
+					others++
+				case e.Cgroup == ids[one] && e.At > since:
+					t.Fatalf("an event %v after the group was no longer watched", e.At-since)
+				}
+			}
+		})
+	}
+}
+
+// TestKernelOverflow: events that nobody reads in time are counted, and those that come later are told.
+func TestKernelOverflow(t *testing.T) {
+	w, err := Open(Options{Rungs: []Rung{SchedSwitch}, ring: uint32(os.Getpagesize())})
+	var unavailable *UnavailableError
+	if errors.As(err, &unavailable) {
+		t.Skip(err)
+	}
+	must(t, err)
+	t.Cleanup(func() { must(t, w.Close()) })
+	var leaf uint64
+	for g, level := group(t), 1; level <= levels; g, level = g.Child("in"), level+1 {
+		must(t, g.Create())
+		leaf, err = w.Watch(g)
+		must(t, err)
+		if level == levels {
+			must(t, g.SetCPU(1024, 1000))
+			for range 4 {
+				burn(t, g)
+			}
+		}
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(2 * patience); w.Lost() == 0; <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was lost")
+		}
+	}
+	lost, since := w.Lost(), monotonic()
+	events := listen(t, w)
+	for deadline := time.After(patience); ; {
+		select {
+		case e := <-events:
+			if e.Cgroup != leaf || e.At < since {
+				continue
+			}
+		case <-deadline:
+			t.Fatal("no event after an overflow")
+		}
+		break
+	}
+	must(t, w.Unwatch(leaf))
+	if now := w.Lost(); now < lost {
+		t.Errorf("%d were lost, later %d", lost, now)
+	}
+}
+
+func TestEveryIsChecked(t *testing.T) {
+	for _, every := range []time.Duration{-1, time.Microsecond, time.Hour} {
+		if _, err := Open(Options{Rungs: []Rung{Poll}, Every: every}); err == nil || !strings.Contains(err.Error(), "Every") {
+			t.Errorf("Every %v: %v", every, err)
+		}
+	}
+}
+
+// TestLackNamesWhatIsNeeded: of a capability, of a function that the compiler inlined.
+func TestLackNamesWhatIsNeeded(t *testing.T) {
+	for want, err := range map[string]error{
+		"CAP_BPF":       fmt.Errorf("load: %w", unix.EPERM),
+		"such place":    fmt.Errorf("target: %w", btf.ErrNotFound),
+		"Linux 5.8":     fmt.Errorf("map: %w", ebpf.ErrNotSupported),
+		"out of memory": fmt.Errorf("map: out of memory: %w", unix.ENOMEM),
+	} {
+		got := lacks("eBPF program at here", err)
+		if !strings.Contains(got.Error(), want) || !strings.Contains(got.Error(), "at here") {
+			t.Errorf("%v: doesn't say %q", got, want)
+		}
 	}
 }

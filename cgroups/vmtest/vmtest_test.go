@@ -40,7 +40,9 @@ func TestOnVersion2(t *testing.T) {
 			"TestKernelShrinkReclaimsPageCache", "TestKernelShrinkUnderAllocation", "TestKernelShrinkUnderGrowth",
 			"TestKernelLeftStageIsLifted", "TestKernelPressure", "TestKernelDeleteKills",
 		}},
-		{"cgroups/throttle", 5, []string{"TestKernelRungs", "TestKernelAbove", "TestNothingStays"}},
+		{"cgroups/throttle", 10, []string{
+			"TestKernelRungs", "TestKernelAbove", "TestKernelIn", "TestKernelEachWatched", "TestKernelUnwatched", "TestKernelOverflow", "TestNothingStays",
+		}},
 		{"nodelet/podcgroup", 7, []string{
 			"TestPodIsMadeListedAndRemoved", "TestResizeAndReadBack", "TestMemoryInUseChangesNothing", "TestResizeWhileContainersEnd",
 			"TestBurst", "TestMemoryBurst",
