@@ -53,7 +53,7 @@ var fakeFiles = map[int]map[string]string{
 	2: {
 		"cgroup.controllers": "cpuset cpu io memory pids", "cgroup.subtree_control": "",
 		"cpu.max": "max 100000", "cpu.weight": "100", "cpu.max.burst": "0",
-		"memory.max": "max", "memory.high": "max", "memory.current": "0", "memory.reclaim": "",
+		"memory.max": "max", "memory.high": "max", "memory.min": "0", "memory.low": "0", "memory.current": "0", "memory.reclaim": "",
 	},
 }
 
@@ -164,6 +164,8 @@ func (f *fake) take(dir, file, value string) (string, error) {
 			return "", syscall.EINVAL
 		}
 		return strconv.FormatInt(number, 10), nil
+	case "memory.min", "memory.low":
+		return strconv.FormatInt(wholePages(number), 10), nil
 	case "memory.high", "memory.max":
 		if number == Unlimited {
 			return "max", nil

@@ -110,7 +110,7 @@ func TestKernelResize(t *testing.T) {
 func TestKernelBurst(t *testing.T) {
 	pod := testGroup(t)
 	c := child(t, pod, "c")
-	must(t, Resize(t.Context(), Change{pod, Limits{1024, 200_000, Unlimited}}, []Change{{c, Limits{1024, 200_000, Unlimited}}}))
+	must(t, Resize(t.Context(), Change{pod, Limits{Shares: 1024, Quota: 200_000, Memory: Unlimited}}, []Change{{c, Limits{Shares: 1024, Quota: 200_000, Memory: Unlimited}}}))
 	if _, err := c.h.files.read(filepath.Join(c.dir(CPU), c.burstFile())); err != nil {
 		t.Skip("burst needs a kernel of 5.14 or later: ", err)
 	}
@@ -123,15 +123,15 @@ func TestKernelBurst(t *testing.T) {
 		wantFile(t, c, CPU, "cpu.cfs_burst_us", "cpu.max.burst", fmt.Sprint(want), fmt.Sprint(want))
 	}
 	// It fails at its last step, the pod's quota.
-	if err := Resize(t.Context(), Change{pod, Limits{1024, 999, Unlimited}}, []Change{{c, Limits{512, 50_000, Unlimited}}}); err == nil {
+	if err := Resize(t.Context(), Change{pod, Limits{Shares: 1024, Quota: 999, Memory: Unlimited}}, []Change{{c, Limits{Shares: 512, Quota: 50_000, Memory: Unlimited}}}); err == nil {
 		t.Fatal("a quota below the kernel's least was taken")
 	}
 	wantCPU(t, c, 1024, 200_000)
 	wantBurst(150_000)
-	must(t, Resize(t.Context(), Change{pod, Limits{1024, 60_000, Unlimited}}, []Change{{c, Limits{512, 50_000, Unlimited}}}))
+	must(t, Resize(t.Context(), Change{pod, Limits{Shares: 1024, Quota: 60_000, Memory: Unlimited}}, []Change{{c, Limits{Shares: 512, Quota: 50_000, Memory: Unlimited}}}))
 	wantCPU(t, c, 512, 50_000)
 	wantBurst(50_000)
-	must(t, Resize(t.Context(), Change{pod, Limits{1024, Unlimited, Unlimited}}, []Change{{c, Limits{512, Unlimited, Unlimited}}}))
+	must(t, Resize(t.Context(), Change{pod, Limits{Shares: 1024, Quota: Unlimited, Memory: Unlimited}}, []Change{{c, Limits{Shares: 512, Quota: Unlimited, Memory: Unlimited}}}))
 	wantCPU(t, c, 512, Unlimited)
 }
 
@@ -139,7 +139,7 @@ func TestKernelBurst(t *testing.T) {
 func BenchmarkKernelResize(b *testing.B) {
 	pod := testGroup(b)
 	c := child(b, pod, "c")
-	sizes := []Limits{{1024, 100_000, 64 * mib}, {2048, 200_000, 128 * mib}}
+	sizes := []Limits{{Shares: 1024, Quota: 100_000, Memory: 64 * mib}, {Shares: 2048, Quota: 200_000, Memory: 128 * mib}}
 	for i := 0; b.Loop(); i++ {
 		l := sizes[i%2]
 		must(b, Resize(b.Context(), Change{pod, l}, []Change{{c, l}}))

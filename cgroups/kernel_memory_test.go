@@ -100,7 +100,7 @@ func TestKernelMemoryBelowUsageIsRefused(t *testing.T) {
 func TestKernelResizeBelowUsageChangesNothing(t *testing.T) {
 	pod := testGroup(t)
 	a, b := child(t, pod, "a"), child(t, pod, "b")
-	was := map[*Group]Limits{pod: {2048, 200_000, 128 * mib}, a: {1024, 100_000, 96 * mib}, b: {1024, 100_000, 32 * mib}}
+	was := map[*Group]Limits{pod: {Shares: 2048, Quota: 200_000, Memory: 128 * mib}, a: {Shares: 1024, Quota: 100_000, Memory: 96 * mib}, b: {Shares: 1024, Quota: 100_000, Memory: 32 * mib}}
 	resize := func(ctx context.Context, p, ca, cb Limits) error {
 		return within(t, 60*time.Second, "the resize", func() error { return Resize(ctx, Change{pod, p}, []Change{{a, ca}, {b, cb}}) })
 	}
@@ -115,12 +115,12 @@ func TestKernelResizeBelowUsageChangesNothing(t *testing.T) {
 		pod, b    Limits
 		podLarger bool
 	}{
-		{name: "the other grows", ctx: t.Context(), pod: was[pod], b: Limits{1024, 150_000, 112 * mib}},
-		{name: "the pod grows", ctx: t.Context(), pod: Limits{4096, 400_000, 512 * mib}, b: Limits{2048, 300_000, 496 * mib}},
-		{name: "the pod shrinks", ctx: t.Context(), pod: Limits{512, 60_000, 24 * mib}, b: Limits{128, 10_000, 8 * mib}},
-		{name: "the context has ended", ctx: ended, pod: Limits{4096, 400_000, 512 * mib}, b: Limits{2048, 300_000, 496 * mib}},
+		{name: "the other grows", ctx: t.Context(), pod: was[pod], b: Limits{Shares: 1024, Quota: 150_000, Memory: 112 * mib}},
+		{name: "the pod grows", ctx: t.Context(), pod: Limits{Shares: 4096, Quota: 400_000, Memory: 512 * mib}, b: Limits{Shares: 2048, Quota: 300_000, Memory: 496 * mib}},
+		{name: "the pod shrinks", ctx: t.Context(), pod: Limits{Shares: 512, Quota: 60_000, Memory: 24 * mib}, b: Limits{Shares: 128, Quota: 10_000, Memory: 8 * mib}},
+		{name: "the context has ended", ctx: ended, pod: Limits{Shares: 4096, Quota: 400_000, Memory: 512 * mib}, b: Limits{Shares: 2048, Quota: 300_000, Memory: 496 * mib}},
 	} {
-		err := resize(c.ctx, c.pod, Limits{512, 50_000, 16 * mib}, c.b)
+		err := resize(c.ctx, c.pod, Limits{Shares: 512, Quota: 50_000, Memory: 16 * mib}, c.b)
 		wantInUse(t, err, 16*mib, 48*mib)
 		for g, want := range was {
 			wantLimits(t, g, want)
@@ -238,7 +238,7 @@ func TestKernelLeftStageIsLifted(t *testing.T) {
 	}
 	c := child(t, pod, "c")
 	same := func() error {
-		return Resize(t.Context(), Change{pod, Limits{1024, 100_000, 64 * mib}}, []Change{{c, Limits{1024, 100_000, 64 * mib}}})
+		return Resize(t.Context(), Change{pod, Limits{Shares: 1024, Quota: 100_000, Memory: 64 * mib}}, []Change{{c, Limits{Shares: 1024, Quota: 100_000, Memory: 64 * mib}}})
 	}
 	must(t, same())
 	for _, g := range []*Group{pod, c} {
@@ -248,7 +248,7 @@ func TestKernelLeftStageIsLifted(t *testing.T) {
 	wantMemory(t, pod, 64*mib)
 	wantMemory(t, c, 64*mib)
 	must(t, c.write(Memory, "memory.high", fmt.Sprint(mib)))
-	must(t, c.SetMemory(t.Context(), 64*mib))
+	must(t, c.Lift())
 	wantMemory(t, c, 64*mib)
 }
 

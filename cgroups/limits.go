@@ -32,6 +32,7 @@ type Limits struct {
 	Shares uint64 // relative CPU weight, 1024 for one CPU
 	Quota  int64  // µs of CPU per Period, or Unlimited
 	Memory int64  // bytes, or Unlimited
+	MemoryQoS
 }
 
 // QuotaOf answers the quota of a CPU limit in thousandths, at least the kernel's least.
@@ -169,6 +170,9 @@ func (g *Group) Read() (Limits, error) {
 	var l Limits
 	var err error
 	if l.Memory, err = g.memoryLimit(); err != nil {
+		return l, err
+	}
+	if l.MemoryQoS, err = g.memoryQoS(); err != nil {
 		return l, err
 	}
 	var quota, period string

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // helperEnv makes the test binary a process to put into a group. It does what the lines on its stdin say
@@ -46,6 +48,12 @@ func help(in io.Reader, out io.Writer) error {
 		switch words[0] {
 		case "hold": // so many MiB of anonymous memory
 			b, err := allocate(n)
+			if err != nil {
+				return err
+			}
+			held = b
+		case "share": // so many MiB of shared memory, which counts as files of a tmpfs do
+			b, err := shared(n)
 			if err != nil {
 				return err
 			}
@@ -95,6 +103,22 @@ func allocate(n int) ([]byte, error) {
 		b[i] = 1
 	}
 	return b, nil
+}
+
+func shared(n int) ([]byte, error) {
+	fd, err := unix.MemfdCreate("shared", 0)
+	if err != nil {
+		return nil, err
+	}
+	defer syscall.Close(fd)
+	if err := syscall.Ftruncate(fd, int64(n)*mib); err != nil {
+		return nil, err
+	}
+	b, err := syscall.Mmap(fd, 0, n*mib, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	for i := range b {
+		b[i] = 1
+	}
+	return b, err
 }
 
 func readFile(path string, n int) error {

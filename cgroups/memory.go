@@ -33,12 +33,22 @@ const maxRoom = 16 << 20
 
 // SetMemory sets the memory limit in bytes, rounded down to whole pages, or Unlimited. It never makes the
 // kernel kill: a limit that is below the usage is brought about by reclaiming, and given up with a
-// MemoryInUseError if it can't be. A limit of version 1 on memory and swap together stays as far above.
+// MemoryInUseError if it can't be. A limit of version 1 on memory and swap together stays as far above;
+// memory.high stays as it is.
 func (g *Group) SetMemory(ctx context.Context, limit int64) error {
+	q, err := g.memoryQoS()
+	if err != nil {
+		return err
+	}
+	return g.setMemory(ctx, limit, q.High)
+}
+
+// setMemory sets memory.high along with the limit, after it.
+func (g *Group) setMemory(ctx context.Context, limit, high int64) error {
 	if limit < 0 && limit != Unlimited {
 		return fmt.Errorf("cgroup %s: memory limit of %d bytes", g.path, limit)
 	}
-	limit = wholePages(limit)
+	limit, high = wholePages(limit), wholePages(high)
 	was, err := g.memoryLimit()
 	if err != nil {
 		return err
@@ -46,13 +56,20 @@ func (g *Group) SetMemory(ctx context.Context, limit int64) error {
 	if g.h.version == 1 {
 		return g.setMemoryV1(ctx, was, limit)
 	}
-	if err := g.endStage(); err != nil || limit == was {
+	q, err := g.memoryQoS()
+	if err != nil {
 		return err
 	}
 	if smaller(limit, was) {
-		return g.shrinkV2(ctx, limit)
+		return g.shrinkV2(ctx, limit, q.High, high)
 	}
-	return g.writeV2(limit)
+	if limit != was {
+		err = g.writeV2(limit)
+	}
+	if err != nil || high == q.High {
+		return err
+	}
+	return g.setHigh(high)
 }
 
 func wholePages(bytes int64) int64 {
@@ -69,22 +86,10 @@ func (g *Group) writeV2(limit int64) error {
 	return g.setInt(Memory, g.memoryFile(), limit)
 }
 
-// endStage gives memory.high back. At rest it doesn't limit; it does when a process was killed within
-// commitV2, and then the next change, or the same one again, lifts it.
-func (g *Group) endStage() error {
-	if g.h.version == 1 {
-		return nil
-	}
-	high, err := g.read(Memory, "memory.high")
-	if err != nil || high == "max" {
-		return err
-	}
-	return g.set(Memory, "memory.high", "max")
-}
-
 // shrinkV2 reclaims until the usage allows the limit. memory.reclaim leaves no trace, should this process
-// be killed; a kernel before 5.19 lacks it, and memory.high, which reclaims too, does its work.
-func (g *Group) shrinkV2(ctx context.Context, limit int64) error {
+// be killed; a kernel before 5.19 lacks it, and memory.high, which reclaims too, does its work. Afterwards
+// memory.high is what it shall be, or what it was if the limit can't be had.
+func (g *Group) shrinkV2(ctx context.Context, limit, wasHigh, high int64) error {
 	room := min(limit/32, maxRoom)
 	for attempt, reclaimed := 0, false; ; attempt++ {
 		usage, err := g.readInt(Memory, "memory.current")
@@ -93,7 +98,11 @@ func (g *Group) shrinkV2(ctx context.Context, limit int64) error {
 		}
 		if reclaimed || usage <= limit-room/2 {
 			err := g.commitV2(limit, room)
-			ended := g.endStage()
+			next := high
+			if err != nil {
+				next = wasHigh
+			}
+			ended := g.setHigh(next)
 			var inUse *MemoryInUseError
 			if ended != nil || !errors.As(err, &inUse) {
 				return errors.Join(err, ended)
@@ -122,7 +131,7 @@ func (g *Group) shrinkV2(ctx context.Context, limit int64) error {
 }
 
 // commitV2 writes a limit that the usage allows. memory.high slows processes down that take more
-// meanwhile, and makes them reclaim, but never kills. The caller ends the stage.
+// meanwhile, and makes them reclaim, but never kills. The caller gives memory.high back.
 func (g *Group) commitV2(limit, room int64) error {
 	if err := g.write(Memory, "memory.high", strconv.FormatInt(limit-room, 10)); err != nil {
 		return err

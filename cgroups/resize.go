@@ -13,8 +13,9 @@ type Change struct {
 
 // Resize changes a pod's group and groups in it as one: memory before CPU; a pod that grows is changed
 // before its containers and one that shrinks after them; containers that shrink before those that grow.
-// If a step fails, those before it are undone, even when ctx has ended. What a Resize that was killed
-// half-way left is put right by the next one, whatever it asks for.
+// Protection of memory falls before the limits change and rises after them. If a step fails, those before
+// it are undone, even when ctx has ended. What a Resize that was killed half-way left is put right by the
+// next one that succeeds, whatever it asks for.
 func Resize(ctx context.Context, pod Change, containers []Change) error {
 	r := &resize{ctx: ctx}
 	p, err := r.begin(pod)
@@ -27,7 +28,7 @@ func Resize(ctx context.Context, pod Change, containers []Change) error {
 			return err
 		}
 	}
-	for _, resource := range []resource{memory, cpu} {
+	for _, resource := range []resource{protectLess, memory, protectMore, cpu} {
 		if !resource.shrinks(p) {
 			r.do(resource, p)
 		}
@@ -64,21 +65,23 @@ type step struct {
 type resource struct {
 	shrinks func(step) bool
 	same    func(step) bool
-	set     func(context.Context, *Group, Limits) error
+	set     func(context.Context, step) error
 	undo    func(context.Context, step) error
 }
 
 var memory = resource{
 	shrinks: func(s step) bool { return smaller(wholePages(s.To.Memory), s.was.Memory) },
-	same:    func(s step) bool { return wholePages(s.To.Memory) == s.was.Memory },
-	set:     func(ctx context.Context, g *Group, l Limits) error { return g.SetMemory(ctx, l.Memory) },
-	undo:    func(ctx context.Context, s step) error { return s.Group.SetMemory(ctx, s.was.Memory) },
+	same: func(s step) bool {
+		return wholePages(s.To.Memory) == s.was.Memory && s.Group.kept(s.To.MemoryQoS).High == s.was.High
+	},
+	set:  func(ctx context.Context, s step) error { return s.Group.setMemory(ctx, s.To.Memory, s.To.High) },
+	undo: func(ctx context.Context, s step) error { return s.Group.setMemory(ctx, s.was.Memory, s.was.High) },
 }
 
 var cpu = resource{
 	shrinks: func(s step) bool { return smaller(s.To.Quota, s.was.Quota) },
 	same:    func(s step) bool { return s.To.Quota == s.was.Quota && s.Group.sameShares(s.To.Shares, s.was.Shares) },
-	set:     func(_ context.Context, g *Group, l Limits) error { return g.SetCPU(l.Shares, l.Quota) },
+	set:     func(_ context.Context, s step) error { return s.Group.SetCPU(s.To.Shares, s.To.Quota) },
 	undo: func(_ context.Context, s step) error {
 		if err := s.Group.SetCPU(s.was.Shares, s.was.Quota); err != nil {
 			return err
@@ -96,10 +99,8 @@ type resize struct {
 // begin notes what the kernel holds.
 func (r *resize) begin(c Change) (step, error) {
 	s := step{Change: c}
-	err := c.Group.endStage()
-	if err == nil {
-		s.was, err = c.Group.Read()
-	}
+	var err error
+	s.was, err = c.Group.Read()
 	if err == nil {
 		s.burst, err = c.Group.burst()
 	}
@@ -112,7 +113,7 @@ func (r *resize) do(of resource, s step) {
 	}
 	// A step that fails may have done a part, so it is undone as well.
 	r.undo = append(r.undo, func(ctx context.Context) error { return of.undo(ctx, s) })
-	r.err = of.set(r.ctx, s.Group, s.To)
+	r.err = of.set(r.ctx, s)
 }
 
 func (r *resize) finish() error {

@@ -107,13 +107,13 @@ func TestResizeOrder(t *testing.T) {
 // Whichever write fails, and with whatever the kernel refuses it, all is as it was; the error is the
 // kernel's.
 func TestResizeUndo(t *testing.T) {
-	from := [3]Limits{{2048, 200_000, 128 * mib}, {1024, 150_000, 96 * mib}, {1024, 50_000, 32 * mib}}
+	from := [3]Limits{{Shares: 2048, Quota: 200_000, Memory: 128 * mib}, {Shares: 1024, Quota: 150_000, Memory: 96 * mib}, {Shares: 1024, Quota: 50_000, Memory: 32 * mib}}
 	for name, to := range map[string][3]Limits{
-		"grow":   {{4096, 400_000, 512 * mib}, {2048, 200_000, 256 * mib}, {2048, 200_000, 256 * mib}},
-		"shrink": {{512, 50_000, 32 * mib}, {256, 25_000, 16 * mib}, {256, 25_000, 16 * mib}},
-		"give":   {{2048, 200_000, 128 * mib}, {512, 50_000, 32 * mib}, {1536, 150_000, 96 * mib}},
-		"mixed":  {{4096, 400_000, 64 * mib}, {1024, 100_000, 32 * mib}, {3072, 300_000, 32 * mib}},
-		"none":   {{2, Unlimited, Unlimited}, {2, Unlimited, Unlimited}, {2, Unlimited, Unlimited}},
+		"grow":   {{Shares: 4096, Quota: 400_000, Memory: 512 * mib}, {Shares: 2048, Quota: 200_000, Memory: 256 * mib}, {Shares: 2048, Quota: 200_000, Memory: 256 * mib}},
+		"shrink": {{Shares: 512, Quota: 50_000, Memory: 32 * mib}, {Shares: 256, Quota: 25_000, Memory: 16 * mib}, {Shares: 256, Quota: 25_000, Memory: 16 * mib}},
+		"give":   {{Shares: 2048, Quota: 200_000, Memory: 128 * mib}, {Shares: 512, Quota: 50_000, Memory: 32 * mib}, {Shares: 1536, Quota: 150_000, Memory: 96 * mib}},
+		"mixed":  {{Shares: 4096, Quota: 400_000, Memory: 64 * mib}, {Shares: 1024, Quota: 100_000, Memory: 32 * mib}, {Shares: 3072, Quota: 300_000, Memory: 32 * mib}},
+		"none":   {{Shares: 2, Quota: Unlimited, Memory: Unlimited}, {Shares: 2, Quota: Unlimited, Memory: Unlimited}, {Shares: 2, Quota: Unlimited, Memory: Unlimited}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, f *fake, h *Hierarchy) {
@@ -210,12 +210,12 @@ func TestResizeIsNeverRefused(t *testing.T) {
 // What is in use is found out before the CPU is touched, and the growth of others is taken back.
 func TestResizeMemoryInUse(t *testing.T) {
 	both(t, func(t *testing.T, f *fake, h *Hierarchy) {
-		p, cs := podOf(t, h, Limits{1024, 200_000, 128 * mib}, Limits{512, 100_000, 64 * mib}, Limits{512, 100_000, 64 * mib})
+		p, cs := podOf(t, h, Limits{Shares: 1024, Quota: 200_000, Memory: 128 * mib}, Limits{Shares: 512, Quota: 100_000, Memory: 64 * mib}, Limits{Shares: 512, Quota: 100_000, Memory: 64 * mib})
 		f.use(t, cs[1].Group, 60*mib, 8*mib)
 		was := f.state(t)
 		f.writes = nil
-		p.To = Limits{1024, 500_000, 256 * mib}
-		cs[0].To, cs[1].To = Limits{512, 400_000, 224 * mib}, Limits{512, 100_000, 32 * mib}
+		p.To = Limits{Shares: 1024, Quota: 500_000, Memory: 256 * mib}
+		cs[0].To, cs[1].To = Limits{Shares: 512, Quota: 400_000, Memory: 224 * mib}, Limits{Shares: 512, Quota: 100_000, Memory: 32 * mib}
 		err := Resize(t.Context(), p, cs)
 		var inUse *MemoryInUseError
 		if !errors.As(err, &inUse) || inUse.Path != "/s/pod/b" || inUse.Limit != 32*mib || inUse.Usage != 52*mib {
@@ -231,11 +231,11 @@ func TestResizeMemoryInUse(t *testing.T) {
 // An undo waits for memory that was taken meanwhile, although the context of the resize has ended.
 func TestResizeUndoOutlivesTheContext(t *testing.T) {
 	both(t, func(t *testing.T, f *fake, h *Hierarchy) {
-		p, cs := podOf(t, h, Limits{1024, 200_000, 64 * mib}, Limits{1024, 200_000, 64 * mib})
+		p, cs := podOf(t, h, Limits{Shares: 1024, Quota: 200_000, Memory: 64 * mib}, Limits{Shares: 1024, Quota: 200_000, Memory: 64 * mib})
 		was := f.state(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		p.To.Memory = 128 * mib
-		cs[0].To = Limits{512, 100_000, 128 * mib}
+		cs[0].To = Limits{Shares: 512, Quota: 100_000, Memory: 128 * mib}
 		f.before = func(_ int, write string) error {
 			if ctx.Err() != nil || !strings.HasPrefix(write, "/s/pod/a cpu") {
 				return nil
@@ -254,9 +254,9 @@ func TestResizeUndoOutlivesTheContext(t *testing.T) {
 
 func TestResizeOfAGroupThatIsGone(t *testing.T) {
 	both(t, func(t *testing.T, f *fake, h *Hierarchy) {
-		p, cs := podOf(t, h, Limits{1024, 200_000, 128 * mib}, Limits{512, 100_000, 64 * mib})
+		p, cs := podOf(t, h, Limits{Shares: 1024, Quota: 200_000, Memory: 128 * mib}, Limits{Shares: 512, Quota: 100_000, Memory: 64 * mib})
 		was := f.state(t)
-		cs = append(cs, Change{p.Group.Child("gone"), Limits{512, 100_000, 64 * mib}})
+		cs = append(cs, Change{p.Group.Child("gone"), Limits{Shares: 512, Quota: 100_000, Memory: 64 * mib}})
 		p.To.Memory = 256 * mib
 		if err := Resize(t.Context(), p, cs); !errors.Is(err, syscall.ENOENT) {
 			t.Errorf("got %v", err)
@@ -268,7 +268,7 @@ func TestResizeOfAGroupThatIsGone(t *testing.T) {
 // What a resize that was killed within a shrink left is lifted, whether or not the sizes change.
 func TestResizeLiftsALeftStage(t *testing.T) {
 	f, h := newFake(t, 2)
-	p, cs := podOf(t, h, Limits{1024, 200_000, 128 * mib}, Limits{512, 100_000, 64 * mib})
+	p, cs := podOf(t, h, Limits{Shares: 1024, Quota: 200_000, Memory: 128 * mib}, Limits{Shares: 512, Quota: 100_000, Memory: 64 * mib})
 	was := f.state(t)
 	for _, g := range []*Group{p.Group, cs[0].Group} {
 		must(t, g.setInt(Memory, "memory.high", mib))
