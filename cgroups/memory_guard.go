@@ -28,12 +28,13 @@ func (g *Group) GuardMemory(room int64) error {
 	return g.write(Memory, "memory.high", strconv.FormatInt(wholePages(max(limit-room, pageSize)), 10))
 }
 
-// UnguardMemory has the kernel kill again at the limit, what waits there included.
-func (g *Group) UnguardMemory() error {
+// UnguardMemory has the kernel kill again at the limit, what waits there included. On version 2 memory.high is what it
+// shall be without a guard; 0: none.
+func (g *Group) UnguardMemory(high int64) error {
 	if g.h.version == 1 {
 		return g.write(Memory, oomControlFile, "0")
 	}
-	return g.endStage()
+	return g.setHigh(high)
 }
 
 const oomControlFile = "memory.oom_control"

@@ -75,6 +75,23 @@ func (g *Group) setProtection(to MemoryQoS) error {
 	return nil
 }
 
+// Protect sets what is protected of a group's memory; version 1 protects nothing.
+func (g *Group) Protect(q MemoryQoS) error {
+	if g.h.version == 1 {
+		return nil
+	}
+	return g.setProtection(q)
+}
+
+// CanLimitSwap reports whether version 2 counts swap for groups.
+func (g *Group) CanLimitSwap() bool {
+	if g.h.version == 1 {
+		return false
+	}
+	_, err := g.read(Memory, "memory.swap.max")
+	return err == nil
+}
+
 func (g *Group) setProtected(file string, bytes int64) error {
 	if bytes == Unlimited {
 		return g.set(Memory, file, "max")

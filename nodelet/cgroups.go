@@ -11,19 +11,28 @@ import (
 // ErrMemoryInUse is a memory limit below what a container uses and doesn't give back.
 var ErrMemoryInUse = errors.New("memory is in use")
 
+// PodSize is what a pod's cgroups are made after.
+type PodSize struct {
+	Class      corev1.PodQOSClass
+	Containers map[string]corev1.ResourceRequirements
+	OOMScores  map[string]int // oom_score_adj of containers' processes; it follows the request of memory
+}
+
 // Cgroups owns the pods' part of the cgroup tree: <parent>/pod<UID>, and below it one cgroup per
 // container that the runtime makes at Container.CgroupPath.
 type Cgroups interface {
 	// EnsurePod makes the pod's cgroup with the limits that follow from its containers.
-	EnsurePod(podUID string, containers map[string]corev1.ResourceRequirements) error
+	EnsurePod(podUID string, size PodSize) error
 	// ContainerPath answers Container.CgroupPath for a container of the pod.
 	ContainerPath(podUID, container string) string
+	// Unified answers what a container of a pod is made with on cgroup v2 besides its limits: file → value.
+	Unified(class corev1.PodQOSClass, r corev1.ResourceRequirements) map[string]string
 	// Resize writes new limits in place, in the order that the kernel accepts and that Kubernetes
 	// documents (memory before CPU; growing pod → containers, shrinking containers → pod; a failed
-	// decrease cancels the increases), and answers what the kernel holds afterwards, per container.
+	// decrease cancels the increases), gives processes that run their new oom_score_adj, and answers what the kernel holds afterwards, per container.
 	// A memory limit that the container's usage doesn't allow is ErrMemoryInUse and changes nothing.
 	// Containers that aren't running have no cgroup and are left out of the answer.
-	Resize(ctx context.Context, podUID string, containers map[string]corev1.ResourceRequirements) (Actual, error)
+	Resize(ctx context.Context, podUID string, size PodSize) (Actual, error)
 	// Read answers what the kernel holds, per container.
 	Read(podUID string, containers []string) (Actual, error)
 	// Usage answers cumulative CPU time and memory per container.

@@ -83,7 +83,7 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 	if err != nil {
 		return fail("FailedMetering", err)
 	}
-	if err := h.cfg.Cgroups.EnsurePod(h.uid, podResources(a.Pod, effective)); err != nil {
+	if err := h.cfg.Cgroups.EnsurePod(h.uid, h.podSize(a.Pod, effective)); err != nil {
 		return fail("FailedCreatePodContainer", fmt.Errorf("unable to ensure pod container exists: %w", err))
 	}
 	network := PodNetwork{PodUID: h.uid}
@@ -123,6 +123,15 @@ func hostPorts(pod *corev1.Pod) []corev1.ContainerPort {
 	add(pod.Spec.InitContainers)
 	add(pod.Spec.Containers)
 	return out
+}
+
+// podSize answers what the pod's cgroups are made after, at sizes of its containers.
+func (h *host) podSize(pod *corev1.Pod, all map[string]corev1.ResourceRequirements) PodSize {
+	size := PodSize{Class: qosClass(pod), Containers: podResources(pod, all), OOMScores: map[string]int{}}
+	for name, r := range size.Containers {
+		size.OOMScores[name] = oomScore(size.Class, r.Requests.Memory().Value(), h.cfg.MemoryCapacity)
+	}
+	return size
 }
 
 // podResources answers what the pod's own cgroup must make room for: the containers that run together,
@@ -221,7 +230,7 @@ func (h *host) handler(a Assignment, name string, attempt int32, ip string) *han
 func (h *host) resize(ctx context.Context, a Assignment, act actResize) inResized {
 	effective := boostedSizes(act.Resources, act.Boosts)
 	out := inResized{Resources: act.Resources, Boosts: act.Boosts}
-	if out.Actual, out.Err = h.cfg.Cgroups.Resize(ctx, h.uid, podResources(a.Pod, effective)); out.Err != nil {
+	if out.Actual, out.Err = h.cfg.Cgroups.Resize(ctx, h.uid, h.podSize(a.Pod, effective)); out.Err != nil {
 		return out
 	}
 	seg, err := segment(a.Pod, h.cfg.NodeName, effective)

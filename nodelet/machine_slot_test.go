@@ -3,6 +3,7 @@ package nodelet
 import (
 	"context"
 	"fmt"
+	corev1 "k8s.io/api/core/v1"
 	"slices"
 	"strings"
 	"time"
@@ -10,6 +11,10 @@ import (
 
 // noCgroups answers paths and nothing else.
 type noCgroups struct{ Cgroups }
+
+func (noCgroups) Unified(corev1.PodQOSClass, corev1.ResourceRequirements) map[string]string {
+	return nil
+}
 
 func (noCgroups) ContainerPath(podUID, container string) string {
 	return "/pods/" + podUID + "/" + container

@@ -44,8 +44,9 @@ type Container struct {
 	Hostname   string
 	CgroupPath string // absolute in the hierarchy: /<parent>/pod<UID>/<name>; made by the runtime, limits set at creation
 	Resources  corev1.ResourceRequirements
-	OOMScore   int  // oom_score_adj
-	PodPID     bool // share one PID namespace (unused unless the pod asks for it)
+	Unified    map[string]string // cgroup v2 files to write when the cgroup is made, besides its limits
+	OOMScore   int               // oom_score_adj
+	PodPID     bool              // share one PID namespace (unused unless the pod asks for it)
 
 	Security *corev1.SecurityContext // the container's, with the pod's defaults merged in; may be nil
 	Groups   []int64                 // supplementary groups, fsGroup included

@@ -14,7 +14,7 @@ import (
 // key differ at most in what Runtime.Release makes to fit, and in limits, which the pod's set-up writes.
 func (b *builder) heldKey(c Container, act actRun) (string, error) {
 	if !slices.ContainsFunc(b.a.Pod.Spec.InitContainers, func(i corev1.Container) bool { return i.Name == c.Name }) {
-		c.Resources = corev1.ResourceRequirements{}
+		c.Resources, c.Unified = corev1.ResourceRequirements{}, nil
 	}
 	k := keyer{b: make([]byte, 0, 2048)}
 	if err := k.container(&c); err != nil {
@@ -85,6 +85,11 @@ func (k *keyer) container(c *Container) error {
 	for _, name := range sortedKeys(c.Sysctls) {
 		k.text(name)
 		k.text(c.Sysctls[name])
+	}
+	k.number(int64(len(c.Unified)))
+	for _, file := range sortedKeys(c.Unified) {
+		k.text(file)
+		k.text(c.Unified[file])
 	}
 	if err := k.object(&c.Resources); err != nil {
 		return err

@@ -21,7 +21,7 @@ func TestHeldKeyTellsContainersApart(t *testing.T) {
 		}
 		return key
 	}
-	fits := []string{"PodName", "Hostname", "Command", "Args", "Env", "LogPath", "Held"}
+	fits := []string{"PodName", "Hostname", "Command", "Args", "Env", "LogPath", "Held", "Unified"}
 	of := func(c any, check func(name string, field reflect.Value)) {
 		v := reflect.ValueOf(c).Elem()
 		for i := range v.NumField() {

@@ -77,6 +77,7 @@ func (b *builder) container(ctx context.Context, act actRun) (Container, error) 
 		Env:    append([]string{"HOSTNAME=" + name}, vars.list()...),
 		Mounts: mounts, NetNS: act.Sandbox.NetNS, IPCNS: act.Sandbox.IPCNS, Hostname: name,
 		CgroupPath: b.cfg.Cgroups.ContainerPath(uid, c.Name), Resources: v1alpha1.Boosted(act.Resources, act.Boost),
+		Unified:  b.cfg.Cgroups.Unified(qosClass(pod), act.Resources),
 		OOMScore: oomScore(qosClass(pod), act.Resources.Requests.Memory().Value(), b.cfg.MemoryCapacity),
 		PodPID:   isTrue(pod.Spec.ShareProcessNamespace),
 		Security: security, Groups: groups(pod), Sysctls: sysctls(pod),

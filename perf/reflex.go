@@ -72,7 +72,7 @@ func (r *reflexRun) run(ctx context.Context, s *setting) (err error) {
 	}
 	path := fmt.Sprintf("/swell-perf-%d", os.Getpid())
 	r.parent = r.host.Group(path)
-	if r.tree, err = podcgroup.New(r.host, path+"/pods"); err != nil {
+	if r.tree, err = podcgroup.New(r.host, path+"/pods", podcgroup.MemoryQoS{}); err != nil {
 		return err
 	}
 	defer func() {
@@ -138,7 +138,7 @@ func (r *reflexRun) burn(n int) (stop func(), err error) {
 func (r *reflexRun) once(ctx context.Context, on, plot bool) error {
 	const uid = "reflex"
 	list := corev1.ResourceList{corev1.ResourceCPU: *resource.NewMilliQuantity(reflexSize, resource.DecimalSI)}
-	if err := r.tree.EnsurePod(uid, map[string]corev1.ResourceRequirements{reflexName: {Requests: list, Limits: list}}); err != nil {
+	if err := r.tree.EnsurePod(uid, nodelet.PodSize{Containers: map[string]corev1.ResourceRequirements{reflexName: {Requests: list, Limits: list}}}); err != nil {
 		return err
 	}
 	container := r.host.Group(r.tree.ContainerPath(uid, reflexName))

@@ -47,9 +47,10 @@ func TestOnVersion2(t *testing.T) {
 		{"cgroups/throttle", 10, []string{
 			"TestKernelRungs", "TestKernelAbove", "TestKernelIn", "TestKernelEachWatched", "TestKernelUnwatched", "TestKernelOverflow", "TestNothingStays",
 		}},
-		{"nodelet/podcgroup", 7, []string{
+		{"nodelet/podcgroup", 10, []string{
 			"TestPodIsMadeListedAndRemoved", "TestResizeAndReadBack", "TestMemoryInUseChangesNothing", "TestResizeWhileContainersEnd",
 			"TestBurst", "TestMemoryBurst",
+			"TestMemoryIsProtected", "TestResizeMovesOOMScores",
 		}},
 		{"nodelet/reflex", 10, []string{"TestKernelReflex", "TestKernelMemory", "TestKernelMemoryInUseWhenItEnds"}},
 	} {
@@ -60,12 +61,12 @@ func TestOnVersion2(t *testing.T) {
 			if out, err := build.CombinedOutput(); err != nil {
 				t.Fatalf("build of %s: %v: %s", c.pkg, err, out)
 			}
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute)
 			defer cancel()
 			var said bytes.Buffer
 			began := time.Now()
 			code, err := vm.Run(ctx, vm.Config{
-				Root: root, Program: program, Args: []string{"-test.v", "-test.timeout=4m", "-test.skip=" + withoutKernel},
+				Root: root, Program: program, Args: []string{"-test.v", "-test.timeout=8m", "-test.skip=" + withoutKernel},
 				Disk: 64, Env: []string{"SWELL_CGROUPS_CACHE=" + vm.Disk}, Output: io.MultiWriter(&said, t.Output()),
 			})
 			if err != nil {

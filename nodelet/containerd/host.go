@@ -75,31 +75,3 @@ func processStart(pid int) (time.Time, error) {
 	const perTick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Go runs on
 	return time.Now().Add(time.Duration(ticks)*perTick - time.Duration(boot.Nano())), nil
 }
-
-// allowedOOMScore is the nearest to an oom_score_adj that this host lets us give: below its own, a process
-// sets none without CAP_SYS_RESOURCE, which containers of a hoster often lack.
-func allowedOOMScore(want int) int {
-	own, err := ownOOMScore()
-	if err != nil || want >= own || hasCapability(unix.CAP_SYS_RESOURCE) {
-		return want
-	}
-	return own
-}
-
-func ownOOMScore() (int, error) {
-	b, err := os.ReadFile("/proc/self/oom_score_adj")
-	if err != nil {
-		return 0, err
-	}
-	return strconv.Atoi(string(bytes.TrimSpace(b)))
-}
-
-// hasCapability reports an effective capability of this process.
-func hasCapability(capability int) bool {
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	var data [2]unix.CapUserData
-	if err := unix.Capget(&header, &data[0]); err != nil {
-		return false
-	}
-	return data[capability/32].Effective&(1<<(capability%32)) != 0
-}

@@ -12,6 +12,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
+	"swell.dev/swell/internal/oomscore"
 	"swell.dev/swell/nodelet"
 )
 
@@ -39,7 +40,7 @@ func buildSpec(ctx context.Context, c nodelet.Container, image ocispec.ImageConf
 			break
 		}
 	}
-	oom := allowedOOMScore(c.OOMScore)
+	oom := oomscore.Allowed(c.OOMScore)
 	s.Process.OOMScoreAdj = &oom
 	s.Hostname = c.Hostname
 	s.Annotations = map[string]string{groupAnnotation: c.PodUID}
@@ -47,6 +48,9 @@ func buildSpec(ctx context.Context, c nodelet.Container, image ocispec.ImageConf
 	s.Linux.Sysctl = c.Sysctls
 	cpu, memory := limits(c.Resources, swapCounted)
 	s.Linux.Resources.CPU, s.Linux.Resources.Memory = cpu, memory
+	if unified {
+		s.Linux.Resources.Unified = c.Unified
+	}
 
 	if c.PodPID {
 		return nil, fmt.Errorf("shared process namespace: %w", nodelet.ErrUnsupported)

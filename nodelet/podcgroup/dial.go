@@ -18,9 +18,11 @@ type sizes struct {
 	room   int64      // see SetMemoryBurst
 
 	mu          sync.Mutex // guards what follows, and orders writes of CPU quotas
+	class       corev1.PodQOSClass
 	containers  map[string]corev1.ResourceRequirements
-	extra       int64 // milli-CPU beyond the sum
-	extraMemory int64 // bytes beyond the sum
+	scores      map[string]int // oom_score_adj of containers' processes
+	extra       int64          // milli-CPU beyond the sum
+	extraMemory int64          // bytes beyond the sum
 	pod         *held
 	held        []*held // containers
 }
@@ -182,6 +184,9 @@ func withBurst(l cgroups.Limits, extra, memory int64) cgroups.Limits {
 	}
 	if l.Memory != cgroups.Unlimited {
 		l.Memory += memory
+	}
+	if l.High != 0 {
+		l.High += memory
 	}
 	return l
 }

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"swell.dev/swell/cgroups"
+	"swell.dev/swell/nodelet"
 )
 
 func cpu(milli int64) corev1.ResourceRequirements {
@@ -41,7 +42,7 @@ func TestBurst(t *testing.T) {
 	tree, h := testTree(t)
 	const uid = "burst"
 	sizes := map[string]corev1.ResourceRequirements{"a": cpu(100), "b": cpu(200)}
-	must(t, tree.EnsurePod(uid, sizes))
+	must(t, tree.EnsurePod(uid, nodelet.PodSize{Containers: sizes}))
 	start(t, tree, h, uid, "a", sizes["a"], 1)
 	start(t, tree, h, uid, "b", sizes["b"], 1)
 	burst(t, tree, uid, 1500)
@@ -51,7 +52,7 @@ func TestBurst(t *testing.T) {
 
 	// A resize changes the size below the burst, and neither it nor a reading shows it.
 	sizes = map[string]corev1.ResourceRequirements{"a": cpu(50), "b": cpu(400)}
-	actual, err := tree.Resize(t.Context(), uid, sizes)
+	actual, err := tree.Resize(t.Context(), uid, nodelet.PodSize{Containers: sizes})
 	must(t, err)
 	wantQuotas(t, tree, uid, "resized meanwhile", 950, 550, 900)
 	for name, r := range sizes {
@@ -68,7 +69,7 @@ func TestBurstOfAContainerThatRestarts(t *testing.T) {
 	tree, h := testTree(t)
 	const uid = "restarts"
 	sizes := map[string]corev1.ResourceRequirements{"a": cpu(100), "b": cpu(200)}
-	must(t, tree.EnsurePod(uid, sizes))
+	must(t, tree.EnsurePod(uid, nodelet.PodSize{Containers: sizes}))
 	start(t, tree, h, uid, "b", sizes["b"], 1)
 	a := start(t, tree, h, uid, "a", sizes["a"], 1)
 	burst(t, tree, uid, 1000)
@@ -105,13 +106,13 @@ func TestLeftBurst(t *testing.T) {
 	tree, h := testTree(t)
 	const uid = "left"
 	sizes := map[string]corev1.ResourceRequirements{"a": cpu(100), "b": cpu(200)}
-	must(t, tree.EnsurePod(uid, sizes))
+	must(t, tree.EnsurePod(uid, nodelet.PodSize{Containers: sizes}))
 	start(t, tree, h, uid, "a", sizes["a"], 1)
 	start(t, tree, h, uid, "b", sizes["b"], 1)
 	burst(t, tree, uid, 2000)
-	again, err := New(h, tree.parent.Path())
+	again, err := New(h, tree.parent.Path(), MemoryQoS{})
 	must(t, err)
-	must(t, again.EnsurePod(uid, sizes))
+	must(t, again.EnsurePod(uid, nodelet.PodSize{Containers: sizes}))
 	wantQuotas(t, again, uid, "found again", 300, 100, 200)
 }
 
@@ -121,7 +122,7 @@ func TestBurstOfWhatHasNoLimit(t *testing.T) {
 	const uid = "unlimited"
 	r := cpu(100)
 	r.Limits = nil
-	must(t, tree.EnsurePod(uid, map[string]corev1.ResourceRequirements{"a": r}))
+	must(t, tree.EnsurePod(uid, nodelet.PodSize{Containers: map[string]corev1.ResourceRequirements{"a": r}}))
 	start(t, tree, h, uid, "a", r, 1)
 	if done, err := tree.SetBurst(uid, 1000); done || err != nil {
 		t.Errorf("%v, %v", done, err)
@@ -136,12 +137,12 @@ func BenchmarkSetBurst(b *testing.B) {
 	if err != nil {
 		b.Skip(err)
 	}
-	tree, err := New(h, "/swell-bench-pods")
+	tree, err := New(h, "/swell-bench-pods", MemoryQoS{})
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer tree.RemoveAll() //nolint:errcheck // of a benchmark
-	if err := tree.EnsurePod("p", map[string]corev1.ResourceRequirements{"a": cpu(100)}); err != nil {
+	if err := tree.EnsurePod("p", nodelet.PodSize{Containers: map[string]corev1.ResourceRequirements{"a": cpu(100)}}); err != nil {
 		b.Fatal(err)
 	}
 	if err := h.Group(tree.ContainerPath("p", "a")).Create(); err != nil {

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 
+	corev1 "k8s.io/api/core/v1"
+
 	"swell.dev/swell/cgroups"
 )
 
@@ -88,6 +90,7 @@ func (t *Tree) SetMemoryBurst(podUID string, extra, room int64) error {
 type limitedGroup struct {
 	g    *cgroups.Group
 	base int64
+	high int64 // memory.high without a guard; 0: none
 }
 
 // limited answers the pod, first, and its containers that run, if the pod has a limit. The caller holds s.memory.
@@ -99,13 +102,22 @@ func (t *Tree) limited(podUID string, s *sizes) []limitedGroup {
 		return nil
 	}
 	pod := t.pod(podUID)
-	out := []limitedGroup{{pod, size}}
+	out := []limitedGroup{{pod, size, 0}}
 	for name, r := range s.containers {
 		if c := pod.Child(name); c.Exists() {
-			out = append(out, limitedGroup{c, limitsOf(r).Memory})
+			out = append(out, limitedGroup{c, limitsOf(r).Memory, t.high(s, r)})
 		}
 	}
 	return out
+}
+
+// high answers memory.high of a container that isn't guarded. One that is guarded has the guard instead: it shall
+// grow there, not be slowed down before. The caller holds s.mu.
+func (t *Tree) high(s *sizes, r corev1.ResourceRequirements) int64 {
+	if q := t.qos.of(s.class, r); q.High != 0 {
+		return q.High + s.extraMemory
+	}
+	return 0
 }
 
 // guard sets or lifts the guards of a pod. The caller holds s.memory.
@@ -116,7 +128,7 @@ func (t *Tree) guard(podUID string, s *sizes) error {
 		if s.room > 0 {
 			err = c.g.GuardMemory(min(s.room, c.base/4))
 		} else {
-			err = c.g.UnguardMemory()
+			err = c.g.UnguardMemory(c.high)
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)

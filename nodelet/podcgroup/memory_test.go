@@ -33,7 +33,7 @@ func TestMemoryBurst(t *testing.T) {
 	tree, h := testTree(t)
 	const uid, room = "memory", 4 * mib
 	sizes := map[string]corev1.ResourceRequirements{"a": sized(100, 64), "b": sized(100, 32)}
-	must(t, tree.EnsurePod(uid, sizes))
+	must(t, tree.EnsurePod(uid, nodelet.PodSize{Containers: sizes}))
 	start(t, tree, h, uid, "b", sizes["b"], 1)
 	if size, extra, err := tree.Memory(uid); size != 96*mib || extra != 0 || err != nil {
 		t.Errorf("%d, %d, %v", size, extra, err)
@@ -56,7 +56,7 @@ func TestMemoryBurst(t *testing.T) {
 
 	// A resize changes the size below the burst, and neither it nor a reading shows it.
 	sizes = map[string]corev1.ResourceRequirements{"a": sized(100, 48), "b": sized(100, 64)}
-	actual, err := tree.Resize(t.Context(), uid, sizes)
+	actual, err := tree.Resize(t.Context(), uid, nodelet.PodSize{Containers: sizes})
 	must(t, err)
 	wantMemories(t, tree, uid, "resized meanwhile", 368, 304, 320)
 	for name, r := range sizes {
@@ -80,9 +80,9 @@ func TestMemoryBurst(t *testing.T) {
 		t.Errorf("less than is in use: %v", err)
 	}
 	wantMemories(t, tree, uid, "refused", 368, 304, 320)
-	again, err := New(h, tree.parent.Path())
+	again, err := New(h, tree.parent.Path(), MemoryQoS{})
 	must(t, err)
-	must(t, again.EnsurePod(uid, sizes))
+	must(t, again.EnsurePod(uid, nodelet.PodSize{Containers: sizes}))
 	wantQuotas(t, again, uid, "found again", 200, 100, 100)
 	if size, extra, err := again.Memory(uid); size != 112*mib || extra != 256*mib || err != nil {
 		t.Errorf("found again: %d, %d, %v", size/mib, extra/mib, err)

@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"swell.dev/swell/cgroups"
+	"swell.dev/swell/internal/oomscore"
 	"swell.dev/swell/nodelet"
 )
 
@@ -29,7 +30,13 @@ const podPrefix = "pod"
 
 // Tree implements nodelet.Cgroups.
 type Tree struct {
-	parent *cgroups.Group
+	parent  *cgroups.Group
+	version int
+	swaps   bool // groups can be limited in swap
+	qos     MemoryQoS
+
+	reserving sync.Mutex                   // guards protected, and orders writes to the parent
+	protected map[string]cgroups.MemoryQoS // by pod
 
 	mu    sync.Mutex // guards sizes
 	sizes map[string]*sizes
@@ -38,12 +45,22 @@ type Tree struct {
 var _ nodelet.Cgroups = (*Tree)(nil)
 
 // New answers the tree below a parent, such as /swell-1a2b3c4d.
-func New(h *cgroups.Hierarchy, parent string) (*Tree, error) {
+func New(h *cgroups.Hierarchy, parent string, qos MemoryQoS) (*Tree, error) {
 	if strings.Trim(parent, "/") == "" {
 		return nil, errors.New("podcgroup: a parent other than the root is required")
 	}
-	t := &Tree{parent: h.Group(parent), sizes: map[string]*sizes{}}
-	return t, t.parent.Create()
+	if err := qos.Validate(); err != nil {
+		return nil, fmt.Errorf("podcgroup: %w", err)
+	}
+	t := &Tree{
+		parent: h.Group(parent), version: h.Version(), qos: qos,
+		sizes: map[string]*sizes{}, protected: map[string]cgroups.MemoryQoS{},
+	}
+	if err := t.parent.Create(); err != nil {
+		return nil, err
+	}
+	t.swaps = t.parent.CanLimitSwap()
+	return t, t.adopt()
 }
 
 // Open answers the tree below a parent on this host.
@@ -52,7 +69,7 @@ func Open(parent string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return New(h, parent)
+	return New(h, parent, MemoryQoS{})
 }
 
 func (t *Tree) pod(uid string) *cgroups.Group { return t.parent.Child(podPrefix + uid) }
@@ -65,15 +82,20 @@ func (t *Tree) ContainerPath(podUID, container string) string {
 // EnsurePod implements nodelet.Cgroups. For a pod that runs it also lifts what a nodelet that was killed
 // within a resize or a burst left. One that had grown the pod and could not note it finds more memory in use
 // than it knows of: the pod keeps that then, until the resize is carried out again or the burst is over.
-func (t *Tree) EnsurePod(podUID string, containers map[string]corev1.ResourceRequirements) error {
+func (t *Tree) EnsurePod(podUID string, size nodelet.PodSize) error {
 	g := t.pod(podUID)
 	found := g.Exists()
 	if err := g.Create(); err != nil {
 		return err
 	}
-	err := t.apply(context.Background(), podUID, containers, false)
+	if found {
+		if err := t.lift(podUID, size); err != nil {
+			return err
+		}
+	}
+	err := t.apply(context.Background(), podUID, size, false)
 	if errors.Is(err, nodelet.ErrMemoryInUse) {
-		err = t.apply(context.Background(), podUID, containers, true)
+		err = t.apply(context.Background(), podUID, size, true)
 	}
 	if err == nil && found {
 		err = t.unguard(podUID)
@@ -81,17 +103,36 @@ func (t *Tree) EnsurePod(podUID string, containers map[string]corev1.ResourceReq
 	return err
 }
 
+// lift gives memory.high back that a shrink or a burst left: nobody but this process has one under way.
+func (t *Tree) lift(podUID string, size nodelet.PodSize) error {
+	s := t.sizesOf(podUID)
+	s.memory.Lock()
+	defer s.memory.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.containers != nil {
+		return nil
+	}
+	err := t.pod(podUID).Lift()
+	for name := range size.Containers {
+		if e := t.pod(podUID).Child(name).Lift(); !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return err
+}
+
 // Resize implements nodelet.Cgroups.
-func (t *Tree) Resize(ctx context.Context, podUID string, containers map[string]corev1.ResourceRequirements) (nodelet.Actual, error) {
-	if err := t.apply(ctx, podUID, containers, false); err != nil {
+func (t *Tree) Resize(ctx context.Context, podUID string, size nodelet.PodSize) (nodelet.Actual, error) {
+	if err := t.apply(ctx, podUID, size, false); err != nil {
 		return nil, err
 	}
-	return t.Read(podUID, slices.Collect(maps.Keys(containers)))
+	return t.Read(podUID, slices.Collect(maps.Keys(size.Containers)))
 }
 
 // apply brings the pod and those of its containers that have a cgroup to their limits, or with keep, to no less
-// memory than they have.
-func (t *Tree) apply(ctx context.Context, podUID string, containers map[string]corev1.ResourceRequirements, keep bool) error {
+// memory than they have, and their processes to their scores.
+func (t *Tree) apply(ctx context.Context, podUID string, size nodelet.PodSize, keep bool) error {
 	s := t.sizesOf(podUID)
 	s.memory.Lock()
 	defer s.memory.Unlock()
@@ -100,8 +141,9 @@ func (t *Tree) apply(ctx context.Context, podUID string, containers map[string]c
 	defer s.mu.Unlock()
 	s.letGo() // what is written next may be another container's
 	g := t.pod(podUID)
-	names := slices.Sorted(maps.Keys(containers))
-	to := func(g *cgroups.Group, l cgroups.Limits) cgroups.Limits {
+	names := slices.Sorted(maps.Keys(size.Containers))
+	to := func(g *cgroups.Group, l cgroups.Limits, q cgroups.MemoryQoS) cgroups.Limits {
+		l.MemoryQoS = q
 		l = withBurst(l, s.extra, s.extraMemory)
 		if !keep || l.Memory == cgroups.Unlimited {
 			return l
@@ -111,21 +153,28 @@ func (t *Tree) apply(ctx context.Context, podUID string, containers map[string]c
 		}
 		return l
 	}
+	pod := t.qos.ofPod(size)
+	if err := t.reserve(podUID, pod, more); err != nil {
+		return err
+	}
 	var err error
 	for range len(names) + 1 { // a container may end meanwhile, and its cgroup with it
 		var changes []cgroups.Change
 		for _, name := range names {
-			if c := g.Child(name); c.Exists() {
-				changes = append(changes, cgroups.Change{Group: c, To: to(c, limitsOf(containers[name]))})
+			if c, r := g.Child(name), size.Containers[name]; c.Exists() {
+				changes = append(changes, cgroups.Change{Group: c, To: to(c, limitsOf(r), t.qos.of(size.Class, r))})
 			}
 		}
-		err = cgroups.Resize(ctx, cgroups.Change{Group: g, To: to(g, podLimits(containers))}, changes)
+		err = cgroups.Resize(ctx, cgroups.Change{Group: g, To: to(g, podLimits(size.Containers), pod)}, changes)
 		if !errors.Is(err, fs.ErrNotExist) || !g.Exists() {
 			break
 		}
 	}
 	if err == nil {
-		s.containers = containers
+		err = errors.Join(t.reserve(podUID, pod, exactly), t.rescore(podUID, s.scores, size.OOMScores))
+	}
+	if err == nil {
+		s.class, s.containers, s.scores = size.Class, size.Containers, size.OOMScores
 	}
 	return inUse(err)
 }
@@ -137,6 +186,21 @@ func inUse(err error) error {
 		return fmt.Errorf("%w: %w", nodelet.ErrMemoryInUse, err)
 	}
 	return err
+}
+
+// rescore gives processes that run the oom_score_adj that follows from their container's request of memory now.
+func (t *Tree) rescore(podUID string, was, scores map[string]int) error {
+	for name, to := range scores {
+		from, ok := was[name]
+		if !ok || from == to {
+			continue
+		}
+		err := oomscore.Move(t.pod(podUID).Child(name).Procs, from, to)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("container %s: %w", name, err)
+		}
+	}
+	return nil
 }
 
 // limitsOf turns resources into the kernel's limits, as the kubelet does: without a request the limit
@@ -235,7 +299,10 @@ func (t *Tree) Usage(podUID string, containers []string) (map[string]nodelet.Usa
 // RemovePod implements nodelet.Cgroups.
 func (t *Tree) RemovePod(podUID string) error {
 	t.forget(podUID)
-	return remove(t.pod(podUID))
+	if err := remove(t.pod(podUID)); err != nil {
+		return err
+	}
+	return t.reserve(podUID, cgroups.MemoryQoS{}, exactly)
 }
 
 // RemoveAll removes the parent with all that is in it.

@@ -57,7 +57,7 @@ func testTree(t *testing.T) (*Tree, *cgroups.Hierarchy) {
 		t.Skip(err)
 	}
 	must(t, err)
-	tree, err := New(h, fmt.Sprintf("/swell-test-pods-%d", os.Getpid()))
+	tree, err := New(h, fmt.Sprintf("/swell-test-pods-%d", os.Getpid()), MemoryQoS{})
 	must(t, err)
 	t.Cleanup(func() { must(t, tree.RemoveAll()) })
 	return tree, h
@@ -139,7 +139,7 @@ func wantActual(t *testing.T, got nodelet.Actual, want map[string]corev1.Resourc
 
 func TestNewWantsAParent(t *testing.T) {
 	for _, parent := range []string{"", "/", "//"} {
-		if _, err := New(nil, parent); err == nil {
+		if _, err := New(nil, parent, MemoryQoS{}); err == nil {
 			t.Errorf("%q was taken", parent)
 		}
 	}
@@ -149,8 +149,8 @@ func TestPodIsMadeListedAndRemoved(t *testing.T) {
 	tree, h := testTree(t)
 	sizes := map[string]corev1.ResourceRequirements{"a": resources("250m", "500m", "", "64Mi"), "b": resources("500m", "1", "", "32Mi")}
 	for _, uid := range []string{"1-2-3", "4-5-6"} {
-		must(t, tree.EnsurePod(uid, sizes))
-		must(t, tree.EnsurePod(uid, sizes)) // again
+		must(t, tree.EnsurePod(uid, nodelet.PodSize{Containers: sizes}))
+		must(t, tree.EnsurePod(uid, nodelet.PodSize{Containers: sizes})) // again
 	}
 	must(t, h.Group(tree.parent.Path()).Child("other").Create()) // isn't a pod's
 	uids, err := tree.List()
@@ -187,7 +187,7 @@ func TestPodIsMadeListedAndRemoved(t *testing.T) {
 func TestResizeAndReadBack(t *testing.T) {
 	tree, h := testTree(t)
 	sizes := map[string]corev1.ResourceRequirements{"a": resources("250m", "500m", "", "64Mi"), "b": resources("500m", "1", "", "32Mi")}
-	must(t, tree.EnsurePod("u", sizes))
+	must(t, tree.EnsurePod("u", nodelet.PodSize{Containers: sizes}))
 	a := start(t, tree, h, "u", "a", sizes["a"], 1)
 	start(t, tree, h, "u", "b", sizes["b"], 1)
 	for _, next := range []map[string]corev1.ResourceRequirements{
@@ -197,7 +197,7 @@ func TestResizeAndReadBack(t *testing.T) {
 		{"a": resources("10m", "10m", "", "16Mi"), "b": resources("100m", "200m", "", "8Mi")}, // both shrink
 		{"a": resources("1", "2", "", "16Mi"), "b": resources("100m", "200m", "", "8Mi"), "c": resources("1", "2", "", "8Mi")},
 	} {
-		got, err := tree.Resize(t.Context(), "u", next)
+		got, err := tree.Resize(t.Context(), "u", nodelet.PodSize{Containers: next})
 		must(t, err)
 		running := map[string]corev1.ResourceRequirements{"a": next["a"], "b": next["b"]} // c isn't
 		wantActual(t, got, running)
@@ -217,7 +217,7 @@ func TestResizeAndReadBack(t *testing.T) {
 	if err := a.Process.Signal(syscall.Signal(0)); err != nil {
 		t.Errorf("the container's process: %v", err)
 	}
-	if _, err := tree.Resize(t.Context(), "none", sizes); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := tree.Resize(t.Context(), "none", nodelet.PodSize{Containers: sizes}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("resize of a pod that doesn't exist: %v", err)
 	}
 }
@@ -225,12 +225,12 @@ func TestResizeAndReadBack(t *testing.T) {
 func TestMemoryInUseChangesNothing(t *testing.T) {
 	tree, h := testTree(t)
 	sizes := map[string]corev1.ResourceRequirements{"a": resources("250m", "500m", "", "128Mi"), "b": resources("500m", "1", "", "32Mi")}
-	must(t, tree.EnsurePod("u", sizes))
+	must(t, tree.EnsurePod("u", nodelet.PodSize{Containers: sizes}))
 	start(t, tree, h, "u", "a", sizes["a"], 48)
 	start(t, tree, h, "u", "b", sizes["b"], 1)
-	_, err := tree.Resize(t.Context(), "u", map[string]corev1.ResourceRequirements{
+	_, err := tree.Resize(t.Context(), "u", nodelet.PodSize{Containers: map[string]corev1.ResourceRequirements{
 		"a": resources("1", "2", "", "24Mi"), "b": resources("2", "4", "", "256Mi"),
-	})
+	}})
 	if !errors.Is(err, nodelet.ErrMemoryInUse) {
 		t.Fatalf("got %v", err)
 	}
@@ -241,9 +241,9 @@ func TestMemoryInUseChangesNothing(t *testing.T) {
 	// A nodelet was killed after it had grown the pod and before it noted that: the next one ensures the
 	// size that it knows of, which must not keep it from going on to the one that was asked for.
 	small := map[string]corev1.ResourceRequirements{"a": resources("250m", "500m", "", "24Mi"), "b": sizes["b"]}
-	must(t, tree.EnsurePod("u", small))
+	must(t, tree.EnsurePod("u", nodelet.PodSize{Containers: small}))
 	wantKernel(t, h, tree.ContainerPath("u", "a"), limitsOf(sizes["a"]))
-	got, err := tree.Resize(t.Context(), "u", sizes)
+	got, err := tree.Resize(t.Context(), "u", nodelet.PodSize{Containers: sizes})
 	must(t, err)
 	wantActual(t, got, sizes)
 	usage, err := tree.Usage("u", []string{"a", "b"})
@@ -257,7 +257,7 @@ func TestMemoryInUseChangesNothing(t *testing.T) {
 func TestResizeWhileContainersEnd(t *testing.T) {
 	tree, h := testTree(t)
 	sizes := map[string]corev1.ResourceRequirements{"a": resources("250m", "500m", "", "64Mi"), "b": resources("250m", "500m", "", "64Mi")}
-	must(t, tree.EnsurePod("u", sizes))
+	must(t, tree.EnsurePod("u", nodelet.PodSize{Containers: sizes}))
 	start(t, tree, h, "u", "a", sizes["a"], 1)
 	b := h.Group(tree.ContainerPath("u", "b"))
 	for i := range 50 {
@@ -265,7 +265,7 @@ func TestResizeWhileContainersEnd(t *testing.T) {
 		gone := make(chan error, 1)
 		go func() { gone <- b.Delete(t.Context()) }()
 		next := map[string]corev1.ResourceRequirements{"a": resources("1", fmt.Sprint(1+i%3), "", "64Mi"), "b": resources("1", fmt.Sprint(1+i%2), "", "64Mi")}
-		if _, err := tree.Resize(t.Context(), "u", next); err != nil {
+		if _, err := tree.Resize(t.Context(), "u", nodelet.PodSize{Containers: next}); err != nil {
 			t.Fatalf("resize %d: %v", i, err)
 		}
 		must(t, <-gone)

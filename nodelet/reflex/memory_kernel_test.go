@@ -41,7 +41,7 @@ func (o *onePod) SetMemoryBurst(uid string, extra, room int64) error {
 	case err != nil:
 		return err
 	case room == 0:
-		return g.UnguardMemory()
+		return g.UnguardMemory(0)
 	}
 	return g.GuardMemory(room)
 }

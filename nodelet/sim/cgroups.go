@@ -21,13 +21,13 @@ type Cgroups struct {
 }
 
 // EnsurePod implements nodelet.Cgroups.
-func (c *Cgroups) EnsurePod(podUID string, containers map[string]corev1.ResourceRequirements) error {
+func (c *Cgroups) EnsurePod(podUID string, size nodelet.PodSize) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pods == nil {
 		c.pods = map[string]map[string]corev1.ResourceRequirements{}
 	}
-	c.pods[podUID] = maps.Clone(containers)
+	c.pods[podUID] = maps.Clone(size.Containers)
 	return nil
 }
 
@@ -36,12 +36,17 @@ func (c *Cgroups) ContainerPath(podUID, container string) string {
 	return "/sim/pod" + podUID + "/" + container
 }
 
+// Unified implements nodelet.Cgroups.
+func (c *Cgroups) Unified(corev1.PodQOSClass, corev1.ResourceRequirements) map[string]string {
+	return nil
+}
+
 // Resize implements nodelet.Cgroups.
-func (c *Cgroups) Resize(_ context.Context, podUID string, containers map[string]corev1.ResourceRequirements) (nodelet.Actual, error) {
-	if err := c.EnsurePod(podUID, containers); err != nil {
+func (c *Cgroups) Resize(_ context.Context, podUID string, size nodelet.PodSize) (nodelet.Actual, error) {
+	if err := c.EnsurePod(podUID, size); err != nil {
 		return nil, err
 	}
-	return c.Read(podUID, slices.Collect(maps.Keys(containers)))
+	return c.Read(podUID, slices.Collect(maps.Keys(size.Containers)))
 }
 
 // Read implements nodelet.Cgroups.

@@ -95,7 +95,15 @@ type nodeletConfig struct {
 	UsageHistory     time.Duration
 	MemoryWindow     time.Duration
 	Reflex           string
+	MemoryThrottling float64
+	MemoryReserve    string
 }
+
+// Kubernetes' names for what a kubelet reserves of memory.
+const (
+	reserveNone   = "None"
+	reserveTiered = "TieredReservation"
+)
 
 func (c *nodeletConfig) flags(f *pflag.FlagSet) {
 	f.StringVar(&c.NodeName, "node-name", "", "name of this node (default: the host's name)")
@@ -109,6 +117,8 @@ func (c *nodeletConfig) flags(f *pflag.FlagSet) {
 	f.DurationVar(&c.UsageHistory, "usage-history", time.Minute, "how often histograms of what containers used are told, for recommendations; 0: never, and none are kept")
 	f.DurationVar(&c.MemoryWindow, "memory-window", 24*time.Hour, "time in which a container's memory counts with its peak")
 	f.StringVar(&c.Reflex, "reflex", reflexAuto, "how pods that may burst are seen to be stopped by their CPU quota: auto, fentry, sched_switch, poll, or off: none may burst")
+	f.Float64Var(&c.MemoryThrottling, "memory-throttling-factor", 0, "cgroup v2: above which part of the way from a container's memory request to its limit it is slowed down (memory.high), for example 0.9; 0: nowhere")
+	f.StringVar(&c.MemoryReserve, "memory-reservation-policy", reserveNone, "cgroup v2: TieredReservation keeps the memory that Guaranteed (memory.min) and Burstable pods (memory.low) request; or None")
 	_ = f.MarkHidden("memory-window") // to see days pass in minutes; it is there
 }
 
@@ -138,6 +148,12 @@ func (c *nodeletConfig) complete() error {
 	}
 	if c.UsageHistory < 0 {
 		return fmt.Errorf("--usage-history %s: want 0 or more", c.UsageHistory)
+	}
+	if c.MemoryThrottling < 0 || c.MemoryThrottling > 1 {
+		return fmt.Errorf("--memory-throttling-factor %g: want 0 (off) to 1", c.MemoryThrottling)
+	}
+	if c.MemoryReserve != reserveNone && c.MemoryReserve != reserveTiered {
+		return fmt.Errorf("--memory-reservation-policy %q: want %s or %s", c.MemoryReserve, reserveNone, reserveTiered)
 	}
 	if _, _, err := reflexRungs(c.Reflex); err != nil {
 		return err

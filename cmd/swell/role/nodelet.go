@@ -40,6 +40,17 @@ type host struct {
 func cgroupParent(d *dataDir) string { return "/swell-" + d.instance }
 func runDir(d *dataDir) string       { return filepath.Join("/run", "swell-"+d.instance) }
 
+// memoryQoS is what the node does for memory beside limits.
+func (c *nodeletConfig) memoryQoS() (podcgroup.MemoryQoS, error) {
+	capacity, err := hostCapacity()
+	if err == nil {
+		capacity, err = parseCapacity(c.Capacity, capacity)
+	}
+	return podcgroup.MemoryQoS{
+		Throttling: c.MemoryThrottling, Reservation: c.MemoryReserve == reserveTiered, Allocatable: capacity.Memory().Value(),
+	}, err
+}
+
 // openHost starts or adopts containerd and opens everything else.
 func openHost(ctx context.Context, dir *dataDir, cfg *nodeletConfig, log *slog.Logger) (_ *host, err error) {
 	h := &host{}
@@ -52,7 +63,11 @@ func openHost(ctx context.Context, dir *dataDir, cfg *nodeletConfig, log *slog.L
 	if err != nil {
 		return nil, err
 	}
-	if h.cgroups, err = podcgroup.New(hierarchy, cgroupParent(dir)); err != nil {
+	qos, err := cfg.memoryQoS()
+	if err != nil {
+		return nil, err
+	}
+	if h.cgroups, err = podcgroup.New(hierarchy, cgroupParent(dir), qos); err != nil {
 		return nil, err
 	}
 	if h.network, err = network.New(network.Config{
