@@ -33,6 +33,7 @@ bench: check-root build bin/httpserver bin/ctr ## measure everything but peers, 
 	go run ./perf slots
 	go run ./perf resize
 	go run ./perf idle --rounds 3
+	go run ./perf boost --rounds 3
 	go run ./perf create --pods 50000
 	go run ./perf create --pods 20000 --rate 1000 --rounds 3
 	go run ./perf create --pods 20000 --encoding json --rounds 3
