@@ -2,10 +2,16 @@ package nodelet
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"maps"
+	"path"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/cgroups"
 )
 
 // resizeRetryLimit bounds the wait between two attempts at a resize that the kernel refused.
@@ -16,8 +22,11 @@ const resizeRetryLimit = time.Minute
 type resizeState struct {
 	active     bool
 	busy       bool
-	generation int64 // of the pod when it began
-	err        string
+	generation int64  // of the pod when it began
+	err        string // what the condition says of the last attempt
+	cause      string // what the event said: the same cause is told once
+	since      time.Time
+	attempts   int
 	retry      retry
 }
 
@@ -54,6 +63,7 @@ func (m *machine) decideResize() {
 	}
 	if !m.resize.active || m.resize.generation != m.a.Pod.Generation {
 		m.resize.active, m.resize.generation, m.resize.err = true, m.a.Pod.Generation, ""
+		m.resize.since, m.resize.attempts, m.resize.cause = m.now, 0, ""
 		m.event(corev1.EventTypeNormal, "ResizeStarted", "Pod resize started: "+m.resizeSummary(m.resize.generation), nil)
 	}
 	if creating || !m.due(m.resize.retry.at) {
@@ -105,20 +115,38 @@ func (m *machine) resizedDone(in inResized) {
 		return // it was about a boost
 	}
 	if in.Err != nil {
-		if message := in.Err.Error(); message != m.resize.err {
-			m.resize.err = message
-			m.event(corev1.EventTypeWarning, "ResizeError", "Pod resize error: "+message, nil)
+		m.resize.attempts++
+		var cause string
+		if m.resize.err, cause = m.resize.progress(in.Err); cause != m.resize.cause {
+			m.resize.cause = cause
+			m.event(corev1.EventTypeWarning, "ResizeError", "Pod resize error: "+m.resize.err, nil)
 		}
 		m.resize.retry.fail(m.now, resizeRetryLimit)
 		return
 	}
 	m.actuated = in.Resources
 	m.resized++
-	m.resize.err, m.resize.retry = "", retry{}
+	m.resize.err, m.resize.cause, m.resize.retry = "", "", retry{}
 	if in.MeterErr != nil {
 		m.meterDirty = true
 		m.meterRetry.fail(m.now, retryLimit)
 	}
+}
+
+// progress says what keeps a resize from being done, and for how long it has been tried, which the next attempt
+// brings up to date; and what of that is its cause, which stays the same meanwhile.
+func (r *resizeState) progress(err error) (message, cause string) {
+	var inUse *cgroups.MemoryInUseError
+	if !errors.As(err, &inUse) {
+		return err.Error(), err.Error()
+	}
+	who := "container " + path.Base(inUse.Path)
+	if strings.HasPrefix(path.Base(path.Dir(inUse.Path)), "swell-") {
+		who = "pod"
+	}
+	cause = fmt.Sprintf("%s has more memory in use than the new limit of %d bytes allows", who, inUse.Limit)
+	return fmt.Sprintf("%s: %d bytes in use, %d to be given back; attempt %d since %s",
+		cause, inUse.Usage, max(inUse.Usage-inUse.Limit, 0), r.attempts, r.since.UTC().Format(time.RFC3339)), cause
 }
 
 // resizeSummary is the kubelet's form of a resize in events.

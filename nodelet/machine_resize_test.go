@@ -1,0 +1,30 @@
+package nodelet
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"swell.dev/swell/cgroups"
+)
+
+func TestResizeProgress(t *testing.T) {
+	r := resizeState{attempts: 3, since: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	inUse := func(path string, usage int64) error {
+		return fmt.Errorf("%w: %w", ErrMemoryInUse, &cgroups.MemoryInUseError{Path: path, Limit: 1000, Usage: usage})
+	}
+	const of = " has more memory in use than the new limit of 1000 bytes allows"
+	for _, c := range []struct {
+		err            error
+		message, cause string
+	}{
+		{inUse("/swell-1a/pod2/web", 1500), "container web" + of + ": 1500 bytes in use, 500 to be given back; attempt 3 since 2026-01-02T03:04:05Z", "container web" + of},
+		{inUse("/swell-1a/pod2", 990), "pod" + of + ": 990 bytes in use, 0 to be given back; attempt 3 since 2026-01-02T03:04:05Z", "pod" + of},
+		{errors.New("EIO"), "EIO", "EIO"},
+	} {
+		if message, cause := r.progress(c.err); message != c.message || cause != c.cause {
+			t.Errorf("%v: got %q, %q", c.err, message, cause)
+		}
+	}
+}
