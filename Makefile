@@ -32,6 +32,7 @@ bench: check-root build bin/httpserver bin/ctr ## measure everything but peers, 
 	go run ./perf start
 	go run ./perf slots
 	go run ./perf resize
+	go run ./perf probe
 	go run ./perf idle --rounds 3
 	go run ./perf boost --rounds 3
 	go run ./perf create --pods 50000

@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cilium/ebpf"
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -57,7 +56,7 @@ func reflexCommand(s *setting) *cobra.Command {
 		Short: "How long a pod that its CPU quota stops waits until it runs again, with the reflex and without, in turn",
 		Long: `A pod of 200m does 60 ms of work, rests, and works again. When its quota is used up, the kernel stops it. The wait is
 from the kernel's stop to its next step, as it sees it itself. With --busy as many processes as there are CPUs never
-rest beside it. What the eBPF program costs is measured at the end, while two threads hand each other a CPU.`,
+rest beside it.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), s) },
 	}
@@ -81,11 +80,11 @@ func (r *reflexRun) run(ctx context.Context, s *setting) (err error) {
 		err = errors.Join(err, r.parent.Delete(end))
 	}()
 	if r.busy {
-		stop, err := r.burn(runtime.NumCPU())
+		stop, err := burnIn(r.parent, "burner", runtime.NumCPU(), cgroups.Unlimited)
+		defer stop()
 		if err != nil {
 			return err
 		}
-		defer stop()
 	}
 	r.waits = map[bool]*series{false: {name: "without: stopped → running again"}, true: {name: "with: stopped → running again"}}
 	r.work = map[bool]*series{false: {name: "without: 60 ms of work"}, true: {name: "with: 60 ms of work"}}
@@ -97,41 +96,12 @@ func (r *reflexRun) run(ctx context.Context, s *setting) (err error) {
 			}
 		}
 	}
-	if err := r.cost(ctx); err != nil {
-		return err
-	}
 	with := map[string]string{"pod": "200m, may burst to all CPUs", "work": "60 ms of CPU time, then 400 ms of rest", "beside": "nothing"}
 	if r.busy {
 		with["beside"] = fmt.Sprintf("%d processes that never rest, each with the weight of a CPU", runtime.NumCPU())
 	}
 	return s.publishWith("reflex", r.bursts, with, &r.rates, r.curves,
 		r.waits[true], r.waits[false], r.reaction, r.work[true], r.work[false])
-}
-
-// burn runs processes that never rest.
-func (r *reflexRun) burn(n int) (stop func(), err error) {
-	var all []*exec.Cmd
-	stop = func() {
-		for _, cmd := range all {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		}
-	}
-	for i := range n {
-		g := r.parent.Child(fmt.Sprintf("burner%d", i))
-		if err := g.Create(); err != nil {
-			return stop, err
-		}
-		cmd := exec.Command("/proc/self/exe", "reflex-burn")
-		if err := cmd.Start(); err != nil {
-			return stop, err
-		}
-		all = append(all, cmd)
-		if err := g.Add(cmd.Process.Pid); err != nil {
-			return stop, err
-		}
-	}
-	return stop, nil
 }
 
 // once has the pod work and rest so many times.
@@ -285,37 +255,4 @@ func (w *worker) work() (*workDone, error) {
 func (w *worker) end() {
 	_ = w.cmd.Process.Kill()
 	_ = w.cmd.Wait()
-}
-
-// cost measures what the eBPF program takes at each switch of tasks.
-func (r *reflexRun) cost(ctx context.Context) error {
-	stats, err := ebpf.EnableStats(0) // BPF_STATS_RUN_TIME
-	if err != nil {
-		return fmt.Errorf("statistics of eBPF programs: %w", err)
-	}
-	defer stats.Close() //nolint:errcheck // nothing is lost by it
-	w, err := throttle.Open(throttle.Options{})
-	if err != nil {
-		return err
-	}
-	defer w.Close() //nolint:errcheck // the next line reads all that is wanted of it
-	const lasts = 3 * time.Second
-	ctx, cancel := context.WithTimeout(ctx, lasts)
-	defer cancel()
-	began := time.Now()
-	if err := exec.CommandContext(ctx, "/proc/self/exe", "reflex-switch").Run(); err != nil && ctx.Err() == nil {
-		return err
-	}
-	took := time.Since(began)
-	runs, spent, err := w.Cost()
-	if err != nil {
-		return err
-	}
-	r.rates.add("probe: switches of tasks a second", float64(runs)/took.Seconds())
-	if runs > 0 {
-		ns := float64(spent.Nanoseconds()) / float64(runs)
-		r.rates.add("probe: ns for each", ns)
-		r.rates.add("probe: % of a core at 50,000 switches a second", ns*50_000/1e9*100)
-	}
-	return nil
 }

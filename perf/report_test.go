@@ -80,7 +80,7 @@ func TestTicks(t *testing.T) {
 			t.Errorf("%v…%v: %s, want %s", c.low, c.high, got, c.want)
 		}
 	}
-	for v, want := range map[float64]string{0: "0", 1234567: "1,234,567", 99.96: "100", 12.34: "12.3", 1.234: "1.23", -1234: "-1,234", 0.004: "0", 123: "123"} {
+	for v, want := range map[float64]string{0: "0", 1234567: "1,234,567", 99.96: "100", 12.34: "12.3", 1.234: "1.23", -1234: "-1,234", 0.004: "0.004", 123: "123"} {
 		if got := number(v); got != want {
 			t.Errorf("%v is written %s, want %s", v, got, want)
 		}

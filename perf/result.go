@@ -153,19 +153,30 @@ func (s *series) spread(q float64) spread {
 			of = append(of, percentile(round, q).Seconds()*1000)
 		}
 	}
-	return spreadOf(of)
+	return spreadBy(fine, of)
 }
 
 // spreadOf sorts its argument.
-func spreadOf(of []float64) spread {
+func spreadOf(of []float64) spread { return spreadBy(rounded, of) }
+
+func spreadBy(round func(float64) float64, of []float64) spread {
 	if len(of) == 0 {
 		return spread{}
 	}
 	slices.Sort(of)
-	return spread{Median: rounded(of[len(of)/2]), Min: rounded(of[0]), Max: rounded(of[len(of)-1])}
+	return spread{Median: round(of[len(of)/2]), Min: round(of[0]), Max: round(of[len(of)-1])}
 }
 
 func rounded(ms float64) float64 { return math.Round(ms*100) / 100 }
+
+// fine keeps three digits that count of what is smaller than one.
+func fine(v float64) float64 {
+	if v == 0 || math.Abs(v) >= 1 {
+		return rounded(v)
+	}
+	scale := math.Pow(10, 2-math.Floor(math.Log10(math.Abs(v))))
+	return math.Round(v*scale) / scale
+}
 
 // percentile is the nearest rank's: the smallest value that at least a share q of all doesn't exceed.
 func percentile(of []time.Duration, q float64) time.Duration {
@@ -240,7 +251,9 @@ func (r *result) print() {
 	}
 }
 
-func (s spread) String() string { return fmt.Sprintf("%.2f (%.2f … %.2f)", s.Median, s.Min, s.Max) }
+func (s spread) String() string {
+	return fmt.Sprintf("%s (%s … %s)", number(s.Median), number(s.Min), number(s.Max))
+}
 
 func thisMachine() machine {
 	m := machine{CPU: runtime.GOARCH, Cores: runtime.NumCPU(), Memory: "?", Kernel: "?", Cgroup: "cgroup v2"}

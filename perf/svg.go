@@ -248,7 +248,7 @@ func number(v float64) string {
 	case abs >= 10:
 		return strconv.FormatFloat(math.Round(v*10)/10, 'f', -1, 64)
 	default:
-		return strconv.FormatFloat(math.Round(v*100)/100, 'f', -1, 64)
+		return strconv.FormatFloat(fine(v), 'f', -1, 64)
 	}
 }
 

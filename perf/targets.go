@@ -34,7 +34,7 @@ var targets = []target{
 	{what: "Real nodelet, idle with 100 pods, CPU", bar: "≤ 1 % of a core", result: "idle", figure: "CPU, % of a core", value: 1, unit: "%"},
 	{what: "Stopped by its CPU quota → running again, p50", bar: "≤ 0.3 ms", result: "reflex", figure: "with: stopped → running again", at: 0.5, value: 0.3, unit: "ms"},
 	{what: "Stopped by its CPU quota → running again, p99", bar: "≤ 10 ms", result: "reflex", figure: "with: stopped → running again", at: 0.99, value: 10, unit: "ms"},
-	{what: "Detecting that, at 50,000 task switches a second", bar: "≤ 1 % of a core", result: "reflex", figure: "probe: % of a core at 50,000 switches a second", value: 1, unit: "%"},
+	{what: "Detecting that, at 50,000 task switches a second", bar: "≤ 1 % of a core", result: "probe", figure: probeShare, value: 1, unit: "%"},
 	{what: "Serving again after a kill with 100,000 pods", bar: "≤ 3 s", result: "restart", figure: "start → a create is answered 201, s", value: 3, unit: "s"},
 }
 
