@@ -13,7 +13,8 @@
 //	go run ./perf tide        a day of demand: slots by forecast, a fixed pool, none
 //	go run ./perf slots       start pods in slots, by depth, beside cold ones and ctr run
 //	go run ./perf idle        memory and CPU of a nodelet whose pods do nothing
-//	go run ./perf resize      resize a running pod → in the kernel's files, answered, seen in its status
+//	go run ./perf resize      resize a running pod → in the kernel's files, answered, seen in its status;
+//	                          --fleet: resizes a second on a fleet of simulated hosts
 //	go run ./perf boost       a container that compiles at its start: with a startup boost and without
 //	go run ./perf reflex      a pod that its quota stops → running again, with bursts and without
 //	go run ./perf probe       a pod that its quota stops → known, and what knowing it costs

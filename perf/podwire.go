@@ -12,7 +12,7 @@ import (
 )
 
 // seenPod is the little that the program reads of a pod that the server sent. Its slices point into what was read.
-type seenPod struct{ name, uid, version, node, phase []byte }
+type seenPod struct{ name, uid, version, node, phase, status []byte }
 
 var errWire = errors.New("not a Kubernetes object in protobuf")
 
@@ -69,6 +69,7 @@ func readPod(raw []byte) (p seenPod, err error) {
 		case 2:
 			p.node, err = field(part, 10)
 		case 3:
+			p.status = part
 			p.phase, err = field(part, 1)
 		}
 		if err != nil {
@@ -76,6 +77,38 @@ func readPod(raw []byte) (p seenPod, err error) {
 		}
 	}
 	return p, nil
+}
+
+// actualCPU is the CPU limit of the first container that a PodStatus{containerStatuses=8} in protobuf reports, as it
+// is written there: ContainerStatus{resources=11}, ResourceRequirements{limits=1}, whose entries are {key=1
+// value=2}, Quantity{string=1}. Empty: none is reported.
+func actualCPU(status []byte) string {
+	resources, err := field(status, 8, 11)
+	if err != nil {
+		return ""
+	}
+	for len(resources) > 0 {
+		num, typ, n := protowire.ConsumeTag(resources)
+		if n < 0 {
+			return ""
+		}
+		resources = resources[n:]
+		if n = protowire.ConsumeFieldValue(num, typ, resources); n < 0 {
+			return ""
+		}
+		if num == 1 && typ == protowire.BytesType {
+			entry, _ := protowire.ConsumeBytes(resources)
+			if key, err := field(entry, 1); err == nil && string(key) == "cpu" {
+				value, err := field(entry, 2, 1)
+				if err != nil {
+					return ""
+				}
+				return string(value)
+			}
+		}
+		resources = resources[n:]
+	}
+	return ""
 }
 
 // readMeta reads an ObjectMeta{name=1 uid=5 resourceVersion=6}.

@@ -15,10 +15,25 @@ import (
 
 func resizeCommand(s *setting) *cobra.Command {
 	var resizes int
+	var fleet bool
+	c := fleetResize{}
 	cmd := &cobra.Command{
 		Use: "resize", Short: "Latency from a resize's API call to the kernel's files, up and down, CPU and memory",
+		Long: `Without --fleet: real containers on this host, one pod, one resize after the other.
+With --fleet: the control plane as a process of its own with embedded etcd, simulated hosts in this one, and
+clients over TLS in a closed loop that resize many pods. A pod is resized again once a watch has shown the last
+size in its status; at the end of a round every pod is compared with what it was asked to be.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if fleet {
+				if c.resizes = resizes; !cmd.Flags().Changed("resizes") {
+					c.resizes = 20_000
+				}
+				if err := c.validate(); err != nil {
+					return err
+				}
+				return s.resizeFleet(cmd.Context(), c)
+			}
 			inKernel := &series{name: "PATCH → CPU and memory in the kernel's files"}
 			answered := &series{name: "PATCH → 200, durable and admitted"}
 			inStatus := &series{name: "PATCH → a watch shows it in the status"}
@@ -31,7 +46,13 @@ func resizeCommand(s *setting) *cobra.Command {
 			return s.publish("resize", resizes, map[string]string{"pods": "1, idle", "sizes": "250m 128Mi and 2 CPU 256Mi in turn", "etcd": "embedded, fsync on"}, nil, inKernel, answered, inStatus)
 		},
 	}
-	cmd.Flags().IntVar(&resizes, "resizes", 100, "resizes in each round")
+	cmd.Flags().IntVar(&resizes, "resizes", 100, "resizes in each round; with --fleet by default 20000")
+	cmd.Flags().BoolVar(&fleet, "fleet", false, "many pods on a fleet of simulated hosts instead of one on this host; for this are")
+	cmd.Flags().IntVar(&c.nodes, "nodes", 200, "simulated hosts")
+	cmd.Flags().IntVar(&c.pods, "pods", 4000, "pods, all of which are resized in turn")
+	cmd.Flags().IntVar(&c.clients, "clients", 64, "clients, each with a connection of its own")
+	cmd.Flags().StringVar(&c.encoding, "encoding", "protobuf", "of answers: protobuf or json")
+	cmd.Flags().StringVar(&c.profiles, "profiles", "", "write CPU profiles of the control plane and of this process into this folder")
 	return cmd
 }
 

@@ -41,8 +41,9 @@ CREATE INDEX IF NOT EXISTS segments_by_time ON segments (start_ms);
 
 // Ledger is a SQLite file. It is safe for concurrent use.
 type Ledger struct {
-	path string
-	db   *sql.DB
+	path  string
+	db    *sql.DB
+	group group
 
 	mu   sync.Mutex                   // guards open
 	open map[string][]usagev1.Segment // by node
@@ -82,8 +83,11 @@ func addColumns(db *sql.DB) error {
 	return nil
 }
 
-// Close closes the file.
-func (l *Ledger) Close() error { return l.db.Close() }
+// Close closes the file. No call is under way any more.
+func (l *Ledger) Close() error {
+	l.group.wg.Wait()
+	return l.db.Close()
+}
 
 // ConflictError reports segments that came again and said something else. Everything else of the call
 // has been recorded.
@@ -95,8 +99,8 @@ func (e *ConflictError) Error() string {
 
 const columns = "pod_uid, generation, sequence, namespace, pod, node, class, qos, cpu_milli, memory_bytes, start_ms, end_ms, labels, burst_ms, burst_cpu_milli_ms, burst_memory_mib_ms"
 
-// Record makes closed segments durable, all or none.
-func (l *Ledger) Record(ctx context.Context, segments []usagev1.Segment) error {
+// record makes the segments of calls durable, all or none, and notes in each call what was in conflict.
+func (l *Ledger) record(ctx context.Context, calls []*call) error {
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("ledger %s: %w", l.path, explain(err))
@@ -107,42 +111,40 @@ func (l *Ledger) Record(ctx context.Context, segments []usagev1.Segment) error {
 		return fmt.Errorf("ledger %s: %w", l.path, explain(err))
 	}
 	defer insert.Close()
-	var conflicts []usagev1.ID
-	for i := range segments {
-		s := &segments[i]
-		if s.Open() {
-			return fmt.Errorf("segment %s: an open segment can't be recorded", s.ID)
-		}
-		labels, err := json.Marshal(s.Labels)
-		if err != nil {
-			return fmt.Errorf("segment %s: %w", s.ID, err)
-		}
-		res, err := insert.ExecContext(ctx, s.PodUID, s.Generation, s.Sequence, s.Namespace, s.Pod, s.Node, s.ComputeClass, s.QoS,
-			s.CPUMilli, s.MemoryBytes, s.Start.UnixMilli(), s.End.UnixMilli(), string(labels),
-			s.Burst.Millis, s.Burst.CPUMillis, s.Burst.MemoryMillis)
-		if err != nil {
-			return fmt.Errorf("ledger %s: segment %s: %w", l.path, s.ID, explain(err))
-		}
-		n, err := res.RowsAffected()
-		if err != nil {
-			return fmt.Errorf("ledger %s: %w", l.path, err)
-		}
-		if n == 1 {
-			continue
-		}
-		known, err := query(ctx, tx, "SELECT "+columns+" FROM segments WHERE pod_uid = ? AND generation = ? AND sequence = ?", s.PodUID, s.Generation, s.Sequence)
-		if err != nil {
-			return fmt.Errorf("ledger %s: %w", l.path, err)
-		}
-		if len(known) != 1 || !same(known[0], *s) {
-			conflicts = append(conflicts, s.ID)
+	for _, c := range calls {
+		for i := range c.segments {
+			s := &c.segments[i]
+			if s.Open() {
+				return fmt.Errorf("segment %s: an open segment can't be recorded", s.ID)
+			}
+			labels, err := json.Marshal(s.Labels)
+			if err != nil {
+				return fmt.Errorf("segment %s: %w", s.ID, err)
+			}
+			res, err := insert.ExecContext(ctx, s.PodUID, s.Generation, s.Sequence, s.Namespace, s.Pod, s.Node, s.ComputeClass, s.QoS,
+				s.CPUMilli, s.MemoryBytes, s.Start.UnixMilli(), s.End.UnixMilli(), string(labels),
+				s.Burst.Millis, s.Burst.CPUMillis, s.Burst.MemoryMillis)
+			if err != nil {
+				return fmt.Errorf("ledger %s: segment %s: %w", l.path, s.ID, explain(err))
+			}
+			n, err := res.RowsAffected()
+			if err != nil {
+				return fmt.Errorf("ledger %s: %w", l.path, err)
+			}
+			if n == 1 {
+				continue
+			}
+			known, err := query(ctx, tx, "SELECT "+columns+" FROM segments WHERE pod_uid = ? AND generation = ? AND sequence = ?", s.PodUID, s.Generation, s.Sequence)
+			if err != nil {
+				return fmt.Errorf("ledger %s: %w", l.path, err)
+			}
+			if len(known) != 1 || !same(known[0], *s) {
+				c.conflicts = append(c.conflicts, s.ID)
+			}
 		}
 	}
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("ledger %s: %w", l.path, explain(err))
-	}
-	if len(conflicts) > 0 {
-		return &ConflictError{conflicts}
 	}
 	return nil
 }

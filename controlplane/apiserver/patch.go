@@ -48,9 +48,16 @@ func (s *Server) patchWith(q *request, commit committer, finish finisher) error 
 		return s.serverSideApply(q, p, opts, commit, finish)
 	}
 	manager := s.managerOf(q, opts.FieldManager)
+	var sizes *sizePatch
+	if q.subresource == "resize" {
+		sizes = readSizePatch(p)
+	}
 	var warnings []error
 	out, err := commit(q.r.Context(), q.key(), dryRun, func(old controlplane.Object) (controlplane.Object, error) {
 		next := q.res.rules.new()
+		if sizes != nil && sizes.apply(old, next) {
+			return finish(next, old, manager)
+		}
 		var err error
 		if warnings, err = s.applyPatch(q, p, old, next); err != nil {
 			return nil, err

@@ -332,7 +332,7 @@ type fakeScheduler struct {
 	nodes     map[string]controlplane.Node
 	actuated  map[string]controlplane.Demand
 	boosts    map[string]boosted
-	refuses   bool   // boosts
+	refuses   bool // boosts
 	pools     map[string]pooled
 	onPool    func(string, *controlplane.PoolReport, bool)
 	announced func() // called with the lock, when a node is
