@@ -152,6 +152,9 @@ func (c *nodeletConfig) complete() error {
 	if c.MemoryThrottling < 0 || c.MemoryThrottling > 1 {
 		return fmt.Errorf("--memory-throttling-factor %g: want 0 (off) to 1", c.MemoryThrottling)
 	}
+	if c.MemoryReserve == "" { // swell down has no such flag
+		c.MemoryReserve = reserveNone
+	}
 	if c.MemoryReserve != reserveNone && c.MemoryReserve != reserveTiered {
 		return fmt.Errorf("--memory-reservation-policy %q: want %s or %s", c.MemoryReserve, reserveNone, reserveTiered)
 	}
