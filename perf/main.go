@@ -72,7 +72,7 @@ func main() {
 	root.AddCommand(killCommand(&s))
 	root.AddCommand(restartCommand(&s), burstCommand(&s), churnCommand(&s), listWatchCommand(&s), scaleCommand(&s))
 	root.AddCommand(tideCommand(&s), reportCommand(&s))
-	root.AddCommand(reflexCommand(&s), boostCommand(&s), probeCommand(&s))
+	root.AddCommand(reflexCommand(&s), boostCommand(&s), probeCommand(&s), updateCommand(&s))
 	root.AddCommand(reflexProcesses()...)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "perf:", err)
