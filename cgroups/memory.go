@@ -34,13 +34,12 @@ const maxRoom = 16 << 20
 // SetMemory sets the memory limit in bytes, rounded down to whole pages, or Unlimited. It never makes the
 // kernel kill: a limit that is below the usage is brought about by reclaiming, and given up with a
 // MemoryInUseError if it can't be. A limit of version 1 on memory and swap together stays as far above;
-// memory.high stays as it is.
+// memory.high is lifted at first, and is for the caller to set again.
 func (g *Group) SetMemory(ctx context.Context, limit int64) error {
-	q, err := g.memoryQoS()
-	if err != nil {
+	if err := g.Lift(); err != nil {
 		return err
 	}
-	return g.setMemory(ctx, limit, q.High)
+	return g.setMemory(ctx, limit, 0)
 }
 
 // setMemory sets memory.high along with the limit, after it.

@@ -75,8 +75,7 @@ func (t *Tree) SetMemoryBurst(podUID string, extra, room int64) error {
 			s.mu.Lock()
 			s.extraMemory = was
 			s.mu.Unlock()
-			t.guardAgain(podUID, s)
-			return inUse(err)
+			return inUse(errors.Join(err, t.guard(podUID, s)))
 		}
 		done = append(done, func() error { return c.g.SetMemory(context.Background(), l.Memory) })
 	}
