@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
 	"k8s.io/apimachinery/pkg/util/sets"
@@ -39,7 +40,11 @@ func ValidateMeta(pod *corev1.Pod) field.ErrorList {
 	oneOf(v1alpha1.AnnotationResizePolicy, v1alpha1.ResizePreempt, v1alpha1.ResizeWait)
 	oneOf(v1alpha1.AnnotationLatency, v1alpha1.LatencyDefault, v1alpha1.LatencyCritical)
 	if v, ok := pod.Annotations[v1alpha1.AnnotationBurst]; ok {
-		if _, err := v1alpha1.ParseBurst(v); err != nil {
+		b, err := v1alpha1.ParseBurst(v)
+		if err == nil && pod.ResourceVersion == "" { // later a resize may have grown it beyond that
+			err = burstAboveSize(b, pod.Spec.Containers)
+		}
+		if err != nil {
 			errs = append(errs, field.Invalid(annotations.Key(v1alpha1.AnnotationBurst), v, err.Error()))
 		}
 	}
@@ -47,6 +52,27 @@ func ValidateMeta(pod *corev1.Pod) field.ErrorList {
 		errs = append(errs, field.Forbidden(annotations.Key(v1alpha1.AnnotationAllocated), "only the control plane sets it"))
 	}
 	return append(errs, validateBoostOf(pod, annotations)...)
+}
+
+// burstAboveSize refuses bounds below what the pod has anyway.
+func burstAboveSize(b v1alpha1.Burst, containers []corev1.Container) error {
+	for _, r := range []struct {
+		name  corev1.ResourceName
+		bound int64
+		value func(*resource.Quantity) int64
+	}{
+		{corev1.ResourceCPU, b.CPUMilli, (*resource.Quantity).MilliValue},
+		{corev1.ResourceMemory, b.MemoryBytes, (*resource.Quantity).Value},
+	} {
+		var size resource.Quantity
+		for _, c := range containers {
+			size.Add(c.Resources.Limits[r.name])
+		}
+		if r.bound > 0 && r.bound < r.value(&size) {
+			return fmt.Errorf("%s: must be at least the pod's size, which its containers' limits make %s", r.name, size.String())
+		}
+	}
+	return nil
 }
 
 func validateSpec(spec *corev1.PodSpec) field.ErrorList {

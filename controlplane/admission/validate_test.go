@@ -30,6 +30,32 @@ func check(t *testing.T, cases []verdict) {
 
 func TestMinimalIsAccepted(t *testing.T) { check(t, []verdict{{name: "minimal", spec: "{}"}}) }
 
+// TestBurstBelowTheSize: bounds are of the whole pod, its size included.
+func TestBurstBelowTheSize(t *testing.T) {
+	for _, c := range []struct {
+		burst, want string
+	}{
+		{"cpu=300m,memory=128Mi", ""},
+		{"cpu=299m", "cpu: must be at least the pod's size, which its containers' limits make 300m"},
+		{"cpu=1,memory=127Mi", "memory: must be at least the pod's size, which its containers' limits make 128Mi"},
+	} {
+		pod := podOf(t, `{"containers": [
+			{"name": "a", "image": "x", "resources": {"limits": {"cpu": "100m", "memory": "64Mi"}}},
+			{"name": "b", "image": "x", "resources": {"limits": {"cpu": "200m", "memory": "64Mi"}}}]}`)
+		pod.Annotations = map[string]string{"swell.dev/burst": c.burst}
+		errs := ValidateMeta(pod)
+		switch {
+		case c.want == "" && len(errs) > 0, c.want != "" && len(errs) != 1:
+			t.Errorf("%s: %v", c.burst, errs)
+		case c.want != "" && !strings.Contains(errs[0].Error(), c.want):
+			t.Errorf("%s: %v, want %q", c.burst, errs, c.want)
+		}
+		if pod.ResourceVersion = "1"; len(ValidateMeta(pod)) > 0 {
+			t.Errorf("%s: a pod that was resized can't be updated: %v", c.burst, ValidateMeta(pod))
+		}
+	}
+}
+
 func TestValidateMeta(t *testing.T) {
 	for _, c := range []struct {
 		name string

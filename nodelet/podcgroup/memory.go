@@ -154,7 +154,8 @@ func (t *Tree) unguard(podUID string) error {
 	return t.guard(podUID, s)
 }
 
-// MemoryAlarms opens what tells that a pod or one of its containers comes within room bytes of its limit.
+// MemoryAlarms opens what tells that a pod or one of its containers comes near to its limit: to its guard, or where
+// that doesn't slow it down, within twice the room, so that there is time.
 func (t *Tree) MemoryAlarms(podUID string, room int64) ([]*cgroups.MemoryAlarm, error) {
 	s := t.known(podUID)
 	s.memory.Lock()
@@ -168,7 +169,7 @@ func (t *Tree) MemoryAlarms(podUID string, room int64) ([]*cgroups.MemoryAlarm, 
 	s.mu.Unlock()
 	var out []*cgroups.MemoryAlarm
 	for _, c := range all {
-		a, err := c.g.OpenMemoryAlarm(c.base + extra - min(room, c.base/4))
+		a, err := c.g.OpenMemoryAlarm(c.base + extra - 2*min(room, c.base/4))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -38,10 +38,10 @@ func TestMemoryBurst(t *testing.T) {
 	if size, extra, err := tree.Memory(uid); size != 96*mib || extra != 0 || err != nil {
 		t.Errorf("%d, %d, %v", size, extra, err)
 	}
-	must(t, tree.SetMemoryBurst(uid, 256*mib, room))
+	must(t, tree.SetMemoryBurst(uid, 64*mib, room))
 	a := start(t, tree, h, uid, "a", sizes["a"], 1) // at its size, as a runtime makes it
-	must(t, tree.SetMemoryBurst(uid, 256*mib, room))
-	wantMemories(t, tree, uid, "bursting", 352, 320, 288)
+	must(t, tree.SetMemoryBurst(uid, 64*mib, room))
+	wantMemories(t, tree, uid, "bursting", 160, 128, 96)
 	alarms, err := tree.MemoryAlarms(uid, room)
 	must(t, err)
 	if want := map[int]int{1: 3, 2: 1}[h.Version()]; len(alarms) != want {
@@ -50,7 +50,7 @@ func TestMemoryBurst(t *testing.T) {
 	for _, alarm := range alarms {
 		must(t, alarm.Close())
 	}
-	if free, err := tree.MemoryFree(uid); err != nil || free > 288*mib || free < 200*mib {
+	if free, err := tree.MemoryFree(uid); err != nil || free > 96*mib || free < 60*mib {
 		t.Errorf("%d MiB are free, %v", free/mib, err)
 	}
 
@@ -58,7 +58,7 @@ func TestMemoryBurst(t *testing.T) {
 	sizes = map[string]corev1.ResourceRequirements{"a": sized(100, 48), "b": sized(100, 64)}
 	actual, err := tree.Resize(t.Context(), uid, nodelet.PodSize{Containers: sizes})
 	must(t, err)
-	wantMemories(t, tree, uid, "resized meanwhile", 368, 304, 320)
+	wantMemories(t, tree, uid, "resized meanwhile", 176, 112, 128)
 	for name, r := range sizes {
 		if got := actual[name].Limits; got.Memory().Cmp(*r.Limits.Memory()) != 0 {
 			t.Errorf("%s is said to have %s, its size is %s", name, got.Memory(), r.Limits.Memory())
@@ -69,22 +69,22 @@ func TestMemoryBurst(t *testing.T) {
 	must(t, a.Process.Kill())
 	_ = a.Wait()
 	a = start(t, tree, h, uid, "a", sizes["a"], 1)
-	must(t, tree.SetMemoryBurst(uid, 256*mib, room))
+	must(t, tree.SetMemoryBurst(uid, 64*mib, room))
 	_ = a.Process.Kill()
 	_ = a.Wait()
 	g := h.Group(tree.ContainerPath(uid, "a"))
-	must(t, g.SetMemory(t.Context(), 304*mib))
-	holder := startIn(t, g, 200)
+	must(t, g.SetMemory(t.Context(), 112*mib))
+	holder := startIn(t, g, 80)
 	burst(t, tree, uid, 500)
 	if err := tree.SetMemoryBurst(uid, 0, 0); !errors.Is(err, nodelet.ErrMemoryInUse) {
 		t.Errorf("less than is in use: %v", err)
 	}
-	wantMemories(t, tree, uid, "refused", 368, 304, 320)
+	wantMemories(t, tree, uid, "refused", 176, 112, 128)
 	again, err := New(h, tree.parent.Path(), MemoryQoS{})
 	must(t, err)
 	must(t, again.EnsurePod(uid, nodelet.PodSize{Containers: sizes}))
 	wantQuotas(t, again, uid, "found again", 200, 100, 100)
-	if size, extra, err := again.Memory(uid); size != 112*mib || extra != 256*mib || err != nil {
+	if size, extra, err := again.Memory(uid); size != 112*mib || extra != 64*mib || err != nil {
 		t.Errorf("found again: %d, %d, %v", size/mib, extra/mib, err)
 	}
 	must(t, holder.Process.Kill())

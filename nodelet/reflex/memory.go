@@ -5,7 +5,7 @@ import "time"
 // How memory bursts go.
 const (
 	memoryQuiet = 10 * time.Second // a pod has more free than it needs for so long before it gets less
-	minRoom     = 2 << 20
+	minRoom     = 4 << 20
 	maxRoom     = 64 << 20
 	minStep     = 32 << 20
 	maxStep     = 1 << 30

@@ -52,7 +52,7 @@ func (o *onePod) MemoryAlarms(uid string, room int64) ([]*cgroups.MemoryAlarm, e
 	if err != nil {
 		return nil, err
 	}
-	a, err := g.OpenMemoryAlarm(l.Memory - room)
+	a, err := g.OpenMemoryAlarm(l.Memory - 2*room)
 	return []*cgroups.MemoryAlarm{a}, err
 }
 
@@ -131,7 +131,7 @@ func holdMemory() {
 	}
 }
 
-// TestKernelMemory: what takes memory at full speed lives as long as its pod allows and there is a pool, many times
+// TestKernelMemory: what takes memory at full speed lives as long as its pod allows and there is a pool, several times
 // its size; beyond that the kernel kills it. At rest the pod has its size again.
 func TestKernelMemory(t *testing.T) {
 	o := newPods(t)
@@ -140,16 +140,16 @@ func TestKernelMemory(t *testing.T) {
 	defer r.Close()
 	r.Grant(&nodev1.Pool{MemoryBytes: 1 << 30})
 	for _, uid := range []string{"inside", "beyond"} {
-		must(t, r.Set(uid, v1alpha1.Burst{MemoryBytes: 512 * mib, Budget: time.Minute}, nodelet.RankDefault))
+		must(t, r.Set(uid, v1alpha1.Burst{MemoryBytes: 160 * mib, Budget: time.Minute}, nodelet.RankDefault))
 	}
-	if want, held := r.Pool(); want.MemoryBytes != 2*480*mib || held.MemoryBytes != 0 {
+	if want, held := r.Pool(); want.MemoryBytes != 2*128*mib || held.MemoryBytes != 0 {
 		t.Errorf("pool: %v wanted, %v held", want, held)
 	}
-	if !inside.take(400) {
-		t.Error("it was killed with 400 MiB of 512 that its pod allows")
+	if !inside.take(120) {
+		t.Error("it was killed with 120 MiB of 160 that its pod allows")
 	}
-	if beyond.take(600) {
-		t.Error("it has 600 MiB where its pod allows 512")
+	if beyond.take(200) {
+		t.Error("it has 200 MiB where its pod allows 160")
 	}
 	kills := func(uid string) int64 {
 		s, err := o.Group(uid).Stats()
@@ -163,7 +163,7 @@ func TestKernelMemory(t *testing.T) {
 		t.Error("it was killed when it gave back")
 	}
 	awaitMemory(t, o, "inside", memorySize)
-	if !inside.take(300) {
+	if !inside.take(100) {
 		t.Error("it was killed when it took memory once more")
 	}
 	r.Grant(&nodev1.Pool{})
@@ -187,8 +187,8 @@ func TestKernelMemoryInUseWhenItEnds(t *testing.T) {
 	r := New(Config{Tree: o, Meter: func(string, usagev1.Burst) error { return nil }, Tell: func(string, *nodelet.BurstState) {}})
 	defer r.Close()
 	r.Grant(&nodev1.Pool{MemoryBytes: 1 << 30})
-	must(t, r.Set("ends", v1alpha1.Burst{MemoryBytes: 512 * mib, Budget: time.Minute}, nodelet.RankDefault))
-	if !k.take(200) {
+	must(t, r.Set("ends", v1alpha1.Burst{MemoryBytes: 160 * mib, Budget: time.Minute}, nodelet.RankDefault))
+	if !k.take(100) {
 		t.Fatal("it was killed")
 	}
 	r.Remove("ends")

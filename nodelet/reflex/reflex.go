@@ -446,6 +446,7 @@ type Stats struct {
 	Rung      throttle.Rung // how throttling is detected; empty: nothing is
 	Throttled int64         // events
 	Reactions int64         // quotas raised at once
+	Reacting  time.Duration // that they took, from the kernel's stop of a task on, summed up
 	Time      time.Duration // that pods had more than their size, summed up
 	latencies []time.Duration
 
@@ -468,6 +469,7 @@ func (s *Stats) react(after time.Duration) {
 		s.latencies[s.Reactions%maxLatencies] = after
 	}
 	s.Reactions++
+	s.Reacting += after
 }
 
 // Latencies are the last reactions', each from the kernel's stop of a task to the quota that was written.

@@ -189,6 +189,7 @@ func newNodelet(version string) *cobra.Command {
 	}
 	dataDirFlag(cmd, &path)
 	nc.flags(cmd.Flags())
+	cmd.Flags().StringVar(&nc.MetricsListen, "metrics-listen", "", "host:port of /metrics for Prometheus, plain and open to whoever reaches it (default: none)")
 	cmd.Flags().StringVar(&jc.Address, "join", "", "address that the control plane has for nodelets, host:port")
 	cmd.Flags().StringVar(&jc.Token, "token", "", "one-time token from `swell nodes token`; not needed once the node has joined")
 	cmd.Flags().StringVar(&jc.CAHash, "ca-hash", "", "hash of the control plane's CA, printed with the token")

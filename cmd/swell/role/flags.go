@@ -97,6 +97,7 @@ type nodeletConfig struct {
 	Reflex           string
 	MemoryThrottling float64
 	MemoryReserve    string
+	MetricsListen    string // of the nodelet's own
 }
 
 // Kubernetes' names for what a kubelet reserves of memory.
@@ -157,6 +158,11 @@ func (c *nodeletConfig) complete() error {
 	}
 	if c.MemoryReserve != reserveNone && c.MemoryReserve != reserveTiered {
 		return fmt.Errorf("--memory-reservation-policy %q: want %s or %s", c.MemoryReserve, reserveNone, reserveTiered)
+	}
+	if c.MetricsListen != "" {
+		if _, _, err := net.SplitHostPort(c.MetricsListen); err != nil {
+			return fmt.Errorf("--metrics-listen: %q: must be host:port", c.MetricsListen)
+		}
 	}
 	if _, _, err := reflexRungs(c.Reflex); err != nil {
 		return err

@@ -6,9 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"path/filepath"
 	"sync"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	corev1 "k8s.io/api/core/v1"
 
 	nodev1 "swell.dev/swell/api/node/v1"
@@ -124,6 +129,8 @@ func (h *host) close() error {
 type runningNodelet struct {
 	host    *host
 	reflex  *reflex.Reflex // nil: it is off
+	metrics prometheus.Collector
+	server  *http.Server // of metrics; nil: none
 	nodelet *nodelet.Nodelet
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
@@ -172,6 +179,10 @@ func startNodelet(ctx context.Context, dir *dataDir, cfg nodeletConfig, address 
 	if bursts {
 		n.reflex = newReflex(n.host, rungs, func(uid string, s *nodelet.BurstState) { n.nodelet.Bursting(uid, s) }, log)
 		nodeletConfig.Bursts = n.reflex
+		// Of several nodelets in one process, as tests have them, the first is told of.
+		if m := (reflexMetrics{n.reflex}); prometheus.Register(m) == nil {
+			n.metrics = m
+		}
 	}
 	if n.nodelet, err = nodelet.New(nodeletConfig); err != nil {
 		return nil, err
@@ -194,10 +205,28 @@ func startNodelet(ctx context.Context, dir *dataDir, cfg nodeletConfig, address 
 	if err != nil {
 		return nil, err
 	}
+	if cfg.MetricsListen != "" {
+		if err := n.serveMetrics(cfg.MetricsListen); err != nil {
+			return nil, err
+		}
+	}
 	running, cancel := context.WithCancel(context.Background())
 	n.cancel = cancel
 	n.wg.Go(func() { _ = s.Run(running) }) // it ends with its context and has no error of its own
 	return n, nil
+}
+
+// serveMetrics serves the process's metrics to whoever can reach an address.
+func (n *runningNodelet) serveMetrics(address string) error {
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		return fmt.Errorf("--metrics-listen %s: %w", address, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.Handler())
+	n.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	n.wg.Go(func() { _ = n.server.Serve(l) }) // until it is closed
+	return nil
 }
 
 // close ends the nodelet and leaves the containers running. It is idempotent.
@@ -206,12 +235,18 @@ func (n *runningNodelet) close() error {
 	if n.cancel != nil {
 		n.cancel()
 	}
+	if n.server != nil {
+		errs = append(errs, n.server.Close())
+	}
 	n.wg.Wait()
 	if n.nodelet != nil {
 		errs = append(errs, n.nodelet.Close())
 	}
 	if n.reflex != nil {
 		n.reflex.Close()
+		if n.metrics != nil {
+			prometheus.Unregister(n.metrics)
+		}
 	}
 	if n.host != nil {
 		errs = append(errs, n.host.close())

@@ -1,0 +1,79 @@
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"swell.dev/swell/api/v1alpha1"
+)
+
+// doubling is a program that holds twice as much again and again, until its one string has so many bytes.
+func doubling(bytes int) string {
+	return fmt.Sprintf("BEGIN { s = \"x\"; while (length(s) < %d) s = s s; print length(s) }", bytes)
+}
+
+// TestBurst has a pod that is stopped by its quota get more CPU, and a process in it that takes much more memory than
+// the pod's size live within the bounds that the pod allows, and be killed beyond. The pod's size stays what it is, and
+// the bill has the rest.
+func TestBurst(t *testing.T) {
+	in, c := newInstance(t)
+	const ns = metav1.NamespaceDefault
+	pod := shellPod("bursts", "while [ ! -f /tmp/end ]; do :; done; exec sleep 100000")
+	pod.Annotations = map[string]string{v1alpha1.AnnotationBurst: "cpu=50m"}
+	if _, err := c.CoreV1().Pods(ns).Create(t.Context(), pod, metav1.CreateOptions{}); err == nil || !strings.Contains(err.Error(), "must be at least the pod's size") {
+		t.Errorf("a bound below the size: %v", err)
+	}
+	pod.Annotations[v1alpha1.AnnotationBurst] = "cpu=1,memory=512Mi,budget=10m"
+	if _, err := c.CoreV1().Pods(ns).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	bursting, resting := conditionIs(v1alpha1.ConditionBursting, corev1.ConditionTrue), conditionIs(v1alpha1.ConditionBursting, "")
+	sized := func(p *corev1.Pod) {
+		t.Helper()
+		if got := statusOf(p, "main").Resources.Limits; got.Cpu().MilliValue() != 100 || got.Memory().Value() != 64<<20 {
+			t.Errorf("status.resources are %v", got)
+		}
+	}
+	got := await(t, c, ns, "bursts", "bursting", bursting)
+	sized(got)
+	if message := conditionOf(got, v1alpha1.ConditionBursting).Message; !strings.Contains(message, "of up to 1 CPU and 512Mi of memory") {
+		t.Errorf("the condition says %q", message)
+	}
+	if out, err := command(t.Context(), in, "kubectl", "exec", "bursts", "--", "awk", doubling(64<<20)).CombinedOutput(); err != nil {
+		t.Errorf("memory within the bounds: %v: %s", err, out)
+	}
+	sized(await(t, c, ns, "bursts", "bursting", bursting))
+	if out, err := command(t.Context(), in, "kubectl", "exec", "bursts", "--", "awk", doubling(1<<30)).CombinedOutput(); err == nil {
+		t.Errorf("memory beyond the bounds: %s", out)
+	}
+	out := kubectlOf(t, in, "get", "--raw", "/metrics")
+	for _, metric := range []string{`swell_reflex_detection{rung="`, "swell_reflex_memory_raised_total ", `swell_reflex_reaction_seconds{quantile="0.99"} `} {
+		if !strings.Contains(out, metric) {
+			t.Errorf("no metric %s in\n%s", metric, out)
+		}
+	}
+	kubectlOf(t, in, "exec", "bursts", "--", "touch", "/tmp/end")
+	got = await(t, c, ns, "bursts", "at rest", resting)
+	sized(got)
+	if s := statusOf(got, "main"); s.RestartCount != 0 {
+		t.Errorf("its container was restarted: %+v", s)
+	}
+	if _, err := remove(t.Context(), c, ns, "bursts"); err != nil {
+		t.Fatal(err)
+	}
+	for _, bill := range bills(t, in) {
+		seamless(t, bill)
+		var cpu, memory int64
+		for _, line := range bill.Lines {
+			cpu += line.Burst.VCPUMilliseconds
+			memory += line.Burst.GiBMilliseconds
+		}
+		if cpu <= 0 || memory <= 0 {
+			t.Errorf("billed for bursts: %d vCPU-ms, %d GiB-ms", cpu, memory)
+		}
+	}
+}
