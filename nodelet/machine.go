@@ -180,8 +180,9 @@ func (m *machine) assign(a Assignment) {
 	m.a = a
 	if allocated, err := v1alpha1.Allocated(a.Pod); err == nil {
 		for i := range a.Pod.Spec.InitContainers {
-			c := &a.Pod.Spec.InitContainers[i]
-			allocated[c.Name] = c.Resources
+			if c := &a.Pod.Spec.InitContainers[i]; !v1alpha1.Sidecar(c) {
+				allocated[c.Name] = c.Resources
+			}
 		}
 		if !sameSizesOf(m.allocated, allocated) {
 			m.resize.retry = retry{}

@@ -274,7 +274,11 @@ func BoostOf(pod *corev1.Pod) (int64, error) {
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
 		if b := boosts.Of(c.Name); b != nil && boostable(pod, c.Name) {
-			cpu[c.Name] = b.CPU(c.Resources)
+			res, ok := allocated[c.Name]
+			if !ok {
+				res = c.Resources
+			}
+			cpu[c.Name] = b.CPU(res)
 		}
 	}
 	return BoostedCPU(pod, allocated, cpu)

@@ -75,12 +75,22 @@ func ResizePolicy(pod *corev1.Pod) string {
 	return ResizePreempt
 }
 
-// Allocated returns the admitted resources of the pod's containers: what the spec says, unless a
+// Sidecar reports whether an init container restarts always: it runs beside the others, and is resized as they are.
+func Sidecar(init *corev1.Container) bool {
+	return init.RestartPolicy != nil && *init.RestartPolicy == corev1.ContainerRestartPolicyAlways
+}
+
+// Allocated returns the admitted resources of the pod's containers and sidecars: what the spec says, unless a
 // resize still waits. The nodelet actuates these and nothing else.
 func Allocated(pod *corev1.Pod) (map[string]corev1.ResourceRequirements, error) {
 	out := make(map[string]corev1.ResourceRequirements, len(pod.Spec.Containers))
 	for i := range pod.Spec.Containers {
 		out[pod.Spec.Containers[i].Name] = pod.Spec.Containers[i].Resources
+	}
+	for i := range pod.Spec.InitContainers {
+		if init := &pod.Spec.InitContainers[i]; Sidecar(init) {
+			out[init.Name] = init.Resources
+		}
 	}
 	raw, ok := pod.Annotations[AnnotationAllocated]
 	if !ok {
@@ -107,17 +117,21 @@ func PodSize(pod *corev1.Pod) (cpuMilli, memoryBytes int64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	for _, res := range allocated {
-		c, m := containerSize(res)
+	for i := range pod.Spec.Containers {
+		c, m := containerSize(allocated[pod.Spec.Containers[i].Name])
 		cpuMilli += c
 		memoryBytes += m
 	}
 	var sidecarCPU, sidecarMemory, initCPU, initMemory int64
 	for i := range pod.Spec.InitContainers {
 		init := &pod.Spec.InitContainers[i]
-		c, m := containerSize(init.Resources)
+		res, sidecar := allocated[init.Name]
+		if !sidecar {
+			res = init.Resources
+		}
+		c, m := containerSize(res)
 		initCPU, initMemory = max(initCPU, sidecarCPU+c), max(initMemory, sidecarMemory+m)
-		if p := init.RestartPolicy; p != nil && *p == corev1.ContainerRestartPolicyAlways {
+		if sidecar {
 			sidecarCPU += c
 			sidecarMemory += m
 		}

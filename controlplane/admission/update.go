@@ -101,10 +101,6 @@ func tolerationsKept(next, old []corev1.Toleration) bool {
 // ValidateResize answers what is wrong with a resize. next differs from old in nothing but the requests
 // and limits of containers; that its QoS class stays is for the caller to see.
 func ValidateResize(next, old *corev1.Pod) field.ErrorList {
-	at := field.NewPath("spec", "containers")
-	if len(next.Spec.Containers) != len(old.Spec.Containers) {
-		return field.ErrorList{field.Forbidden(at, "containers may not be added or removed on resize")}
-	}
 	errs := validateTotal(&next.Spec, field.NewPath("spec"))
 	for _, s := range old.Status.ContainerStatuses {
 		if s.State.Running != nil && s.Resources == nil {
@@ -112,8 +108,17 @@ func ValidateResize(next, old *corev1.Pod) field.ErrorList {
 			break
 		}
 	}
-	for i := range next.Spec.Containers {
-		n, o, at := &next.Spec.Containers[i], &old.Spec.Containers[i], at.Index(i)
+	errs = append(errs, validateResizes(next.Spec.Containers, old.Spec.Containers, &old.Spec, field.NewPath("spec", "containers"))...)
+	return append(errs, validateResizes(next.Spec.InitContainers, old.Spec.InitContainers, &old.Spec, field.NewPath("spec", "initContainers"))...)
+}
+
+func validateResizes(next, old []corev1.Container, spec *corev1.PodSpec, at *field.Path) field.ErrorList {
+	if len(next) != len(old) {
+		return field.ErrorList{field.Forbidden(at, "containers may not be added or removed on resize")}
+	}
+	var errs field.ErrorList
+	for i := range next {
+		n, o, at := &next[i], &old[i], at.Index(i)
 		if n.Name != o.Name {
 			errs = append(errs, field.Forbidden(at.Child("name"), "containers may not be renamed or reordered on resize"))
 			continue
@@ -128,7 +133,7 @@ func ValidateResize(next, old *corev1.Pod) field.ErrorList {
 		errs = append(errs, validateResources(&n.Resources, at)...)
 		errs = append(errs, kept(n.Resources.Requests, o.Resources.Requests, at.Child("requests"))...)
 		errs = append(errs, kept(n.Resources.Limits, o.Resources.Limits, at.Child("limits"))...)
-		if old.Spec.RestartPolicy == corev1.RestartPolicyNever {
+		if spec.RestartPolicy == corev1.RestartPolicyNever {
 			for _, p := range o.ResizePolicy {
 				if p.RestartPolicy == corev1.RestartContainer && changes(n, o, p.ResourceName) {
 					errs = append(errs, field.Forbidden(at, fmt.Sprintf("%s needs a restart to change, and the pod's restartPolicy is Never", p.ResourceName)))

@@ -64,21 +64,29 @@ func (s *Server) resized(q *request, sent, old *corev1.Pod, manager string) (con
 }
 
 func takeResources(next, sent *corev1.Pod) field.ErrorList {
-	path := field.NewPath("spec", "containers")
-	if len(sent.Spec.Containers) != len(next.Spec.Containers) {
-		return field.ErrorList{field.Forbidden(path, "containers may not be added or removed on resize")}
-	}
-	for i := range next.Spec.Containers {
-		from, to := &sent.Spec.Containers[i], &next.Spec.Containers[i]
-		if from.Name != to.Name {
-			return field.ErrorList{field.Forbidden(path.Index(i).Child("name"), "containers may not be renamed or reordered on resize")}
+	for _, list := range []struct {
+		path     *field.Path
+		init     bool
+		from, to []corev1.Container
+	}{
+		{field.NewPath("spec", "containers"), false, sent.Spec.Containers, next.Spec.Containers},
+		{field.NewPath("spec", "initContainers"), true, sent.Spec.InitContainers, next.Spec.InitContainers},
+	} {
+		if len(list.from) != len(list.to) {
+			return field.ErrorList{field.Forbidden(list.path, "containers may not be added or removed on resize")}
 		}
-		to.Resources.Requests, to.Resources.Limits = from.Resources.Requests.DeepCopy(), from.Resources.Limits.DeepCopy()
-	}
-	// Kubernetes resizes sidecars too; where that isn't served it must not look as if it were.
-	for i := range sent.Spec.InitContainers {
-		if i >= len(next.Spec.InitContainers) || !equality.Semantic.DeepEqual(sent.Spec.InitContainers[i].Resources, next.Spec.InitContainers[i].Resources) {
-			return field.ErrorList{field.Forbidden(field.NewPath("spec", "initContainers").Index(i).Child("resources"), "resizing init containers and sidecars is not supported by Swell")}
+		for i := range list.to {
+			from, to := &list.from[i], &list.to[i]
+			if from.Name != to.Name {
+				return field.ErrorList{field.Forbidden(list.path.Index(i).Child("name"), "containers may not be renamed or reordered on resize")}
+			}
+			if list.init && !v1alpha1.Sidecar(to) {
+				if !equality.Semantic.DeepEqual(from.Resources, to.Resources) {
+					return field.ErrorList{field.Forbidden(list.path.Index(i).Child("resources"), "an init container that doesn't restart always can't be resized")}
+				}
+				continue
+			}
+			to.Resources.Requests, to.Resources.Limits = from.Resources.Requests.DeepCopy(), from.Resources.Limits.DeepCopy()
 		}
 	}
 	return nil

@@ -100,7 +100,8 @@ func TestResizeRefused(t *testing.T) {
 	h := start(t)
 	pod := testPod("a")
 	always := corev1.ContainerRestartPolicyAlways
-	pod.Spec.InitContainers = []corev1.Container{{Name: "s", Image: "s", RestartPolicy: &always, Resources: *pod.Spec.Containers[0].Resources.DeepCopy()}}
+	pod.Spec.InitContainers = []corev1.Container{{Name: "s", Image: "s", RestartPolicy: &always, Resources: *pod.Spec.Containers[0].Resources.DeepCopy()},
+		{Name: "i", Image: "i", Resources: *pod.Spec.Containers[0].Resources.DeepCopy()}}
 	if _, err := h.client().CoreV1().Pods("default").Create(testContext(t), pod, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +113,8 @@ func TestResizeRefused(t *testing.T) {
 		{"another class", `{"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"1m"}}}]}}`, metav1.StatusReasonInvalid},
 		{"another container", `{"spec":{"containers":[{"name":"d","image":"i"}]}}`, metav1.StatusReasonInvalid},
 		{"negative", string(resizePatch("-1")), metav1.StatusReasonInvalid},
-		{"a sidecar", `{"spec":{"initContainers":[{"name":"s","resources":{"limits":{"cpu":"2"}}}]}}`, metav1.StatusReasonInvalid},
+		{"an init container", `{"spec":{"initContainers":[{"name":"i","resources":{"requests":{"cpu":"2"},"limits":{"cpu":"2"}}}]}}`, metav1.StatusReasonInvalid},
+		{"a sidecar to another class", `{"spec":{"initContainers":[{"name":"s","resources":{"limits":{"cpu":"2"}}}]}}`, metav1.StatusReasonInvalid},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -133,6 +135,52 @@ func TestResizeRefused(t *testing.T) {
 				t.Errorf("held %+v", d)
 			}
 		})
+	}
+}
+
+// TestResizeSidecar: a sidecar's size changes like a container's, and counts.
+func TestResizeSidecar(t *testing.T) {
+	h := start(t)
+	ctx := testContext(t)
+	pods := h.client().CoreV1().Pods("default")
+	pod := testPod("a")
+	always := corev1.ContainerRestartPolicyAlways
+	pod.Spec.InitContainers = []corev1.Container{{Name: "s", Image: "s", RestartPolicy: &always, Resources: *pod.Spec.Containers[0].Resources.DeepCopy()}}
+	if _, err := pods.Create(ctx, pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	resize := func(cpu string) *corev1.Pod {
+		t.Helper()
+		p, err := pods.Patch(ctx, "a", types.StrategicMergePatchType,
+			fmt.Appendf(nil, `{"spec":{"initContainers":[{"name":"s","resources":{"requests":{"cpu":%q},"limits":{"cpu":%q}}}]}}`, cpu, cpu), metav1.PatchOptions{}, "resize")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	p := resize("1500m")
+	if got := p.Spec.InitContainers[0].Resources.Limits[corev1.ResourceCPU]; got.MilliValue() != 1500 || p.Generation != 2 {
+		t.Errorf("%s, generation %d", got.String(), p.Generation)
+	}
+	if d := h.ledger.holds(string(p.UID)); d.CPUMilli != 1500+500 {
+		t.Errorf("held %+v", d)
+	}
+	// What has no room is kept beside what is admitted, as a container's is.
+	other := testPod("other")
+	for _, list := range []corev1.ResourceList{other.Spec.Containers[0].Resources.Limits, other.Spec.Containers[0].Resources.Requests} {
+		list[corev1.ResourceCPU] = resizeQuantity(1500)
+	}
+	if _, err := pods.Create(ctx, other, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	p = resize("3")
+	allocated, err := v1alpha1.Allocated(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := allocated["s"].Limits[corev1.ResourceCPU]
+	if c := condition(p, corev1.PodResizePending); c == nil || held.MilliValue() != 1500 {
+		t.Errorf("%+v, admitted are %s", c, held.String())
 	}
 }
 

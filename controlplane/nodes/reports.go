@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -153,14 +154,25 @@ func terminal(st *corev1.PodStatus) bool {
 	return st.Phase == corev1.PodSucceeded || st.Phase == corev1.PodFailed
 }
 
-// actuated is the size that the kernel holds for the running containers, false if not all report one.
+// actuated is the size that the kernel holds for the containers and, once the pod is initialized, for its sidecars:
+// of init containers those that haven't ended. It is false if not all report one.
 func actuated(st *corev1.PodStatus) (controlplane.Demand, bool) {
 	var d controlplane.Demand
 	if len(st.ContainerStatuses) == 0 {
 		return d, false
 	}
-	for i := range st.ContainerStatuses {
-		res := st.ContainerStatuses[i].Resources
+	all := st.ContainerStatuses
+	if slices.ContainsFunc(st.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodInitialized && c.Status == corev1.ConditionTrue
+	}) {
+		for i := range st.InitContainerStatuses {
+			if s := &st.InitContainerStatuses[i]; s.State.Terminated == nil {
+				all = append(slices.Clip(all), *s)
+			}
+		}
+	}
+	for i := range all {
+		res := all[i].Resources
 		if res == nil {
 			return d, false
 		}
