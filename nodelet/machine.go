@@ -196,7 +196,7 @@ func (m *machine) assign(a Assignment) {
 	if m.containers == nil {
 		for i := range spec.InitContainers {
 			kind := kindInit
-			if p := spec.InitContainers[i].RestartPolicy; p != nil && *p == corev1.ContainerRestartPolicyAlways {
+			if v1alpha1.Sidecar(&spec.InitContainers[i]) {
 				kind = kindSidecar
 			}
 			m.containers = append(m.containers, newContainer(&spec.InitContainers[i], kind))

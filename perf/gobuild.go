@@ -43,10 +43,10 @@ func writeBuiltImage(dir string) (archive string, err error) {
 	if err != nil {
 		return "", err
 	}
-	files["/work/main.go"], files["/work/go.mod"] = filepath.Join(work, "main.go"), filepath.Join(work, "go.mod")
+	files["/src/main.go"], files["/src/go.mod"] = filepath.Join(work, "main.go"), filepath.Join(work, "go.mod")
 	files["/bin/sh"] = "/bin/busybox" // Debian's busybox-static
 	img, err := ociimage.FromFiles(files, v1.Config{
-		Entrypoint: []string{"/bin/sh", "-c", "go build -o /tmp/server . && exec /tmp/server"}, WorkingDir: "/work",
+		Entrypoint: []string{"/bin/sh", "-c", "go build -o /tmp/server . && exec /tmp/server"}, WorkingDir: "/src",
 		Env: []string{"PATH=" + goroot + "/bin:/bin", "GOROOT=" + goroot, "GOCACHE=/tmp/cache", "GOPATH=/tmp/go", "HOME=/tmp", "CGO_ENABLED=0", "GOTOOLCHAIN=local", "GOPROXY=off"},
 	})
 	if err != nil {

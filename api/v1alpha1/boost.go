@@ -228,7 +228,7 @@ func boostable(pod *corev1.Pod, name string) bool {
 	}
 	for i := range pod.Spec.InitContainers {
 		if c := &pod.Spec.InitContainers[i]; c.Name == name {
-			return c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways
+			return Sidecar(c)
 		}
 	}
 	return false
