@@ -91,7 +91,8 @@ func execTerminal(t *testing.T, ns string) {
 	resizeTerminal(t, outside, 40, 120)
 	say("until [ \"$(stty size)\" = '40 120' ]; do sleep 0.1; done; echo $((7*7)) resized\n")
 	screen.await(t, "49 resized")
-	say("echo wait$((1)); sleep 1000\n")
+	// One process says that it waits and waits, so that it has the terminal by then.
+	say("sh -c 'echo wait$((1)); exec sleep 1000'\n")
 	screen.await(t, "wait1")
 	say("\x03") // interrupts the sleep, not kubectl
 	say("echo $((8*8)) interrupted\n")
