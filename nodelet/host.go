@@ -10,6 +10,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // host carries out one pod's actions. It may be called by several goroutines.
@@ -149,7 +151,7 @@ func podResources(pod *corev1.Pod, all map[string]corev1.ResourceRequirements) m
 		together(&pod.Spec.Containers[i])
 	}
 	for i := range pod.Spec.InitContainers {
-		if p := pod.Spec.InitContainers[i].RestartPolicy; p != nil && *p == corev1.ContainerRestartPolicyAlways {
+		if v1alpha1.Sidecar(&pod.Spec.InitContainers[i]) {
 			together(&pod.Spec.InitContainers[i])
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"runtime"
 	"sync"
 	"syscall"
 
@@ -90,13 +89,7 @@ func (w *MemoryWatcher) dropLocked(which func(key string) bool) error {
 // Watcher.Run does. It is called once.
 func (w *MemoryWatcher) Run(ctx context.Context, tell func(key string)) error {
 	defer context.AfterFunc(ctx, w.stop)()
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine, its priority with it
-		raise()
-		result <- w.loop(ctx, tell)
-	}()
-	return <-result
+	return onRaisedThread(func() error { return w.loop(ctx, tell) })
 }
 
 func (w *MemoryWatcher) stop() {

@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"swell.dev/swell/cgroups"
 )
 
@@ -145,7 +143,7 @@ func (p *poller) run(ctx context.Context, tell func(Event)) error {
 			return err
 		}
 		for _, id := range found {
-			tell(Event{id, monotonic()})
+			tell(Event{id, Now()})
 		}
 	}
 }
@@ -180,10 +178,4 @@ func (p *poller) close() error {
 		delete(p.groups, id)
 	}
 	return errors.Join(errs...)
-}
-
-func monotonic() time.Duration {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // can't fail for this clock
-	return time.Duration(ts.Nano())
 }

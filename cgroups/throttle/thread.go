@@ -1,6 +1,21 @@
 package throttle
 
-import "golang.org/x/sys/unix"
+import (
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// onRaisedThread runs f on a thread of its own that comes before others, and waits for its end.
+func onRaisedThread(f func() error) error {
+	result := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine, its priority with it
+		raise()
+		result <- f()
+	}()
+	return <-result
+}
 
 // raise has the calling thread run before others. Where neither is allowed it runs as they do. What it starts doesn't
 // inherit that.

@@ -4,10 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"swell.dev/swell/cgroups"
 )
@@ -17,6 +18,13 @@ import (
 type Event struct {
 	Cgroup uint64        // cgroups.Group.ID of the watched group
 	At     time.Duration // CLOCK_MONOTONIC
+}
+
+// Now is the time on the clock of events.
+func Now() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // can't fail for this clock
+	return time.Duration(ts.Nano())
 }
 
 // Rung is a way to know.
@@ -148,13 +156,7 @@ func (w *Watcher) Cost() (runs uint64, spent time.Duration, err error) { return 
 // (SCHED_FIFO, or nice −20 where that isn't allowed), so that it runs on a busy host: tell must be short. At most
 // one event in 200 µs comes of a group, so that the thread can't take a CPU for itself.
 func (w *Watcher) Run(ctx context.Context, tell func(Event)) error {
-	result := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine, its priority with it
-		raise()
-		result <- w.src.run(ctx, tell)
-	}()
-	return <-result
+	return onRaisedThread(func() error { return w.src.run(ctx, tell) })
 }
 
 // Close unloads everything.

@@ -143,7 +143,7 @@ func TestKernelRungs(t *testing.T) {
 			must(t, err)
 			first := await(t, events, id)
 			second := await(t, events, id)
-			if now := monotonic(); first.At <= 0 || second.At <= first.At || second.At > now {
+			if now := Now(); first.At <= 0 || second.At <= first.At || second.At > now {
 				t.Errorf("events at %s and %s, now it is %s", first.At, second.At, now)
 			}
 			must(t, w.Unwatch(id))
@@ -313,7 +313,7 @@ func TestKernelUnwatched(t *testing.T) {
 				seen[next().Cgroup] = true
 			}
 			must(t, w.Unwatch(ids[one]))
-			since := monotonic()
+			since := Now()
 			for others := 0; others < 3; {
 				switch e := next(); {
 				case e.Cgroup == ids[two] && e.At > since:
@@ -354,7 +354,7 @@ func TestKernelOverflow(t *testing.T) {
 			t.Fatal("nothing was lost")
 		}
 	}
-	lost, since := w.Lost(), monotonic()
+	lost, since := w.Lost(), Now()
 	events := listen(t, w)
 	for deadline := time.After(patience); ; {
 		select {

@@ -1,7 +1,6 @@
 package apiserver
 
 import (
-	"fmt"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -85,16 +84,7 @@ func (s *Server) recommendations() *resource {
 		gvk: gvk, plural: "recommendations", singular: "recommendation", short: []string{"rec"}, namespaced: true, verbs: []string{"get", "list"}, types: textTypes,
 		table: recommendationTable,
 		serve: s.serveComputed(func(q *request) ([]controlplane.Object, error) {
-			all := s.cfg.Recommendations(q.namespace, q.name)
-			out := make([]controlplane.Object, 0, len(all))
-			for i := range all {
-				o, err := untyped(&all[i], gvk)
-				if err != nil {
-					return nil, err
-				}
-				out = append(out, o)
-			}
-			return out, nil
+			return untypedAll(s.cfg.Recommendations(q.namespace, q.name), gvk)
 		}),
 		rules: &rules{
 			new:     func() controlplane.Object { return &unstructured.Unstructured{Object: map[string]any{}} },
@@ -113,10 +103,7 @@ var recommendationTable = table{
 		column("Autosize", "The policy that holds."),
 	},
 	row: func(o controlplane.Object) metav1.TableRow {
-		var r v1alpha1.Recommendation
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.(*unstructured.Unstructured).Object, &r); err != nil {
-			panic(fmt.Sprintf("a recommendation made by untyped: %v", err))
-		}
+		r := typed[v1alpha1.Recommendation](o)
 		var cpu, memory []string
 		for i := range r.Containers {
 			cpu = append(cpu, r.Containers[i].Target.Cpu().String())

@@ -28,15 +28,7 @@ func (s *Server) bills() *resource {
 			if err != nil {
 				return nil, fmt.Errorf("bills: %w", err)
 			}
-			out := make([]controlplane.Object, 0, len(bills))
-			for i := range bills {
-				o, err := untyped(&bills[i], gvk)
-				if err != nil {
-					return nil, err
-				}
-				out = append(out, o)
-			}
-			return out, nil
+			return untypedAll(bills, gvk)
 		}),
 		rules: &rules{
 			new:     func() controlplane.Object { return &unstructured.Unstructured{Object: map[string]any{}} },
@@ -54,6 +46,27 @@ func untyped(v any, gvk schema.GroupVersionKind) (controlplane.Object, error) {
 	u := &unstructured.Unstructured{Object: m}
 	u.SetGroupVersionKind(gvk)
 	return u, nil
+}
+
+func untypedAll[T any](list []T, gvk schema.GroupVersionKind) ([]controlplane.Object, error) {
+	out := make([]controlplane.Object, 0, len(list))
+	for i := range list {
+		o, err := untyped(&list[i], gvk)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+	}
+	return out, nil
+}
+
+// typed undoes untyped.
+func typed[T any](o controlplane.Object) *T {
+	var v T
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.(*unstructured.Unstructured).Object, &v); err != nil {
+		panic(fmt.Sprintf("a %T made by untyped: %v", v, err))
+	}
+	return &v
 }
 
 func untypedList(gvk schema.GroupVersionKind) runtime.Object {
@@ -74,11 +87,7 @@ var billTable = table{
 		wide("UID", "The pod's UID."),
 	},
 	row: func(o controlplane.Object) metav1.TableRow {
-		var bill v1alpha1.Bill
-		u := o.(*unstructured.Unstructured)
-		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &bill); err != nil {
-			panic(fmt.Sprintf("a bill made by untyped: %v", err))
-		}
+		bill := typed[v1alpha1.Bill](o)
 		return metav1.TableRow{Cells: []any{
 			bill.Name, int64(len(bill.Lines)), thousandths(bill.Total.Milliseconds), thousandths(bill.Total.VCPUMilliseconds),
 			thousandths(bill.Total.GiBMilliseconds), millionths(bill.Total.CostMicros), bill.Currency, string(bill.UID),

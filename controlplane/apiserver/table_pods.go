@@ -7,6 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
 )
 
@@ -129,7 +130,7 @@ func (p *podSummary) initContainers(pod *corev1.Pod) (sidecars podSummary, initi
 	runsOn := map[string]bool{}
 	for i := range pod.Spec.InitContainers {
 		c := &pod.Spec.InitContainers[i]
-		if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
+		if v1alpha1.Sidecar(c) {
 			runsOn[c.Name] = true
 			p.total++
 		}

@@ -35,10 +35,8 @@ func (q MemoryQoS) Validate() error {
 
 // of answers a container's share of it.
 func (q MemoryQoS) of(class corev1.PodQOSClass, r corev1.ResourceRequirements) cgroups.MemoryQoS {
-	request, limit := r.Requests.Memory().Value(), r.Limits.Memory().Value()
-	if _, ok := r.Requests[corev1.ResourceMemory]; !ok {
-		request = limit
-	}
+	asked, limit := requestOf(r, corev1.ResourceMemory), r.Limits.Memory().Value()
+	request := asked.Value()
 	out := q.reserved(class, request)
 	if q.Throttling == 0 || class == corev1.PodQOSGuaranteed || request == limit && limit != 0 {
 		return out

@@ -203,13 +203,17 @@ func (t *Tree) rescore(podUID string, was, scores map[string]int) error {
 	return nil
 }
 
-// limitsOf turns resources into the kernel's limits, as the kubelet does: without a request the limit
-// counts as one.
-func limitsOf(r corev1.ResourceRequirements) cgroups.Limits {
-	request := r.Requests.Cpu()
-	if _, ok := r.Requests[corev1.ResourceCPU]; !ok {
-		request = r.Limits.Cpu()
+// requestOf answers what counts as the request of a resource: as with the kubelet, without one the limit does.
+func requestOf(r corev1.ResourceRequirements, name corev1.ResourceName) resource.Quantity {
+	if q, ok := r.Requests[name]; ok {
+		return q
 	}
+	return r.Limits[name]
+}
+
+// limitsOf turns resources into the kernel's limits, as the kubelet does.
+func limitsOf(r corev1.ResourceRequirements) cgroups.Limits {
+	request := requestOf(r, corev1.ResourceCPU)
 	l := cgroups.Limits{
 		Shares: cgroups.SharesOf(request.MilliValue()),
 		Quota:  cgroups.QuotaOf(r.Limits.Cpu().MilliValue()),
@@ -225,10 +229,7 @@ func podLimits(containers map[string]corev1.ResourceRequirements) cgroups.Limits
 	var milli, memory int64
 	cpuLimited, memoryLimited := true, true
 	for _, r := range containers {
-		request := r.Requests.Cpu()
-		if _, ok := r.Requests[corev1.ResourceCPU]; !ok {
-			request = r.Limits.Cpu()
-		}
+		request := requestOf(r, corev1.ResourceCPU)
 		milli += request.MilliValue()
 		memory += r.Limits.Memory().Value()
 		cpuLimited = cpuLimited && !r.Limits.Cpu().IsZero()

@@ -141,7 +141,6 @@ func (r *Reflex) grow(uid string) {
 		if err != nil {
 			return // it is gone, which whoever removed it will tell
 		}
-		at := monotonic()
 		r.mu.Lock()
 		w, p := r.pods[uid], r.core.pods[uid]
 		if w == nil {
@@ -172,8 +171,8 @@ func (r *Reflex) grow(uid string) {
 		w.armed = room > 0
 		r.alarm(uid, room)
 		r.mu.Lock()
-		w.last = monotonic()
-		r.stats.grown(w.last - at)
+		w.last = throttle.Now()
+		r.stats.Grown++
 		r.mu.Unlock()
 		signal(r.changed)
 		signal(r.wake)
@@ -184,7 +183,7 @@ func (r *Reflex) grow(uid string) {
 // accountLocked brings a pod's sums up to date before something changes.
 func (r *Reflex) accountLocked(w *watched) {
 	if used, err := w.used.Read(); err == nil {
-		r.core.account(r.core.pods[w.uid], used, monotonic())
+		r.core.account(r.core.pods[w.uid], used, throttle.Now())
 	}
 }
 
@@ -235,7 +234,7 @@ func (r *Reflex) lookAtMemory() (ended []string, active bool) {
 		r.mu.Lock()
 		has := p.memory.extra
 		if has > 0 {
-			w.last = monotonic()
+			w.last = throttle.Now()
 			signal(r.wake)
 		}
 		r.mu.Unlock()
@@ -275,7 +274,7 @@ func (r *Reflex) lowerMemory(uid string) (gone bool) {
 	w, p := r.pods[uid], r.core.pods[uid]
 	r.accountLocked(w)
 	had := p.memory.extra
-	extra := r.core.lower(p, free, monotonic())
+	extra := r.core.lower(p, free, throttle.Now())
 	// Nobody is killed for it: what is in use and a little more stays.
 	extra = max(extra, had-max(free-2*p.memory.room(), 0))
 	r.mu.Unlock()

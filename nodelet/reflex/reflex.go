@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	nodev1 "swell.dev/swell/api/node/v1"
 	usagev1 "swell.dev/swell/api/usage/v1"
 	"swell.dev/swell/api/v1alpha1"
@@ -125,7 +123,7 @@ func (r *Reflex) set(uid string, allowed v1alpha1.Burst, rank int) error {
 	if err != nil {
 		return err
 	}
-	r.core.set(Pod{UID: uid, Size: size, Bound: allowed.CPUMilli, Budget: allowed.Budget, Rank: rank}, used, monotonic())
+	r.core.set(Pod{UID: uid, Size: size, Bound: allowed.CPUMilli, Budget: allowed.Budget, Rank: rank}, used, throttle.Now())
 	r.applyLocked()
 	signal(r.changed)
 	return nil
@@ -201,13 +199,11 @@ func (r *Reflex) Remove(uid string) {
 		r.cfg.Log.Warn("a pod is watched that is gone", "pod", uid, "error", err)
 	}
 	told := w.told
-	watcher := r.watcher
+	var unused *throttle.Watcher
 	last := len(r.pods) == 0
 	if last {
 		r.stop()
-		r.watcher, r.stop = nil, nil
-	} else {
-		watcher = nil
+		unused, r.watcher, r.stop = r.watcher, nil, nil
 	}
 	signal(r.changed)
 	r.mu.Unlock()
@@ -222,8 +218,8 @@ func (r *Reflex) Remove(uid string) {
 		r.memory.Unlock()
 	}
 	r.meter(uid, due)
-	if watcher != nil {
-		if err := watcher.Close(); err != nil {
+	if unused != nil {
+		if err := unused.Close(); err != nil {
 			r.cfg.Log.Warn("bursts: not all was unloaded", "error", err)
 		}
 	}
@@ -282,9 +278,9 @@ func (r *Reflex) throttled(e throttle.Event) {
 	if err != nil {
 		return // it is gone, which whoever removed it will tell
 	}
-	r.core.throttled(w.uid, used, monotonic())
+	r.core.throttled(w.uid, used, throttle.Now())
 	if r.applyLocked() {
-		now := monotonic()
+		now := throttle.Now()
 		w.last = now
 		r.stats.react(now - e.At)
 		signal(r.wake)
@@ -353,7 +349,7 @@ func (r *Reflex) lookAfter(ctx context.Context) {
 }
 
 func (r *Reflex) lookLocked(some []string) {
-	at := monotonic()
+	at := throttle.Now()
 	for _, uid := range some {
 		w := r.pods[uid]
 		used, err := w.used.Read()
@@ -389,7 +385,7 @@ func (r *Reflex) tell() (quiet bool) {
 	var out []news
 	quiet = true
 	r.mu.Lock()
-	now := monotonic()
+	now := throttle.Now()
 	for uid, w := range r.pods {
 		n := news{uid: uid, due: r.dueLocked(w)}
 		bursting := w.last > 0 && now-w.last < tellFor
@@ -448,15 +444,8 @@ type Stats struct {
 	Reactions int64         // quotas raised at once
 	Reacting  time.Duration // that they took, from the kernel's stop of a task on, summed up
 	Time      time.Duration // that pods had more than their size, summed up
+	Grown     int64         // memory limits raised
 	latencies []time.Duration
-
-	Grown      int64         // memory limits raised
-	GrowSlowly time.Duration // the longest that took, from the look at the usage on
-}
-
-func (s *Stats) grown(took time.Duration) {
-	s.Grown++
-	s.GrowSlowly = max(s.GrowSlowly, took)
 }
 
 // maxLatencies bounds what is kept of reactions.
@@ -498,10 +487,4 @@ func signal(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
-}
-
-func monotonic() time.Duration {
-	var ts unix.Timespec
-	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts) // can't fail for this clock
-	return time.Duration(ts.Nano())
 }
