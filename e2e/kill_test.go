@@ -32,14 +32,6 @@ type identity struct {
 	restarts         int32
 }
 
-// same reports that it is the same instance. Of a container whose nodelet was killed before it had noted the start
-// the runtime says when it was, a moment earlier or later, and that may be in another second.
-func (a identity) same(b identity) bool {
-	off := a.started.Sub(b.started)
-	a.started = b.started
-	return a == b && off >= -time.Second && off <= time.Second
-}
-
 func identify(p *corev1.Pod) identity {
 	st := p.Status.ContainerStatuses[0]
 	id := identity{uid: string(p.UID), containerID: st.ContainerID, restarts: st.RestartCount}
@@ -202,7 +194,7 @@ func killLoop(t *testing.T, in *instance.Instance, c *kubernetes.Clientset, vict
 		}
 		for name, was := range known {
 			is := identify(await(t, c, ns, name, "ready again", ready))
-			if !is.same(was) {
+			if is != was {
 				t.Fatalf("round %d: pod %s was %+v and is %+v", round, name, was, is)
 			}
 		}

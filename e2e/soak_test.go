@@ -197,7 +197,7 @@ func (s *soak) settle(t *testing.T) {
 		if cpu != want.cpuMilli || memory != want.memory {
 			t.Errorf("%s: the kernel has %dm and %d bytes, asked was %+v", pod.Name, cpu, memory, want)
 		}
-		if is := identify(pod); !is.same(s.known[pod.Name]) {
+		if is := identify(pod); is != s.known[pod.Name] {
 			t.Errorf("%s was %+v and is %+v", pod.Name, s.known[pod.Name], is)
 		}
 	}

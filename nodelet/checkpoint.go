@@ -147,7 +147,7 @@ func (m *machine) observed(in inObserved) {
 			}
 		}
 		// A process that began after the list was made isn't missed by it.
-		if !there && c.phase == phaseRunning && c.startedAt.Before(in.At) {
+		if !there && c.phase == phaseRunning && c.heardAt.Before(in.At) {
 			m.ended(c, inExit{ID: c.id, ExitCode: 137, At: m.now, Message: "The container could not be located"}, "ContainerStatusUnknown")
 		}
 	}

@@ -52,6 +52,7 @@ type container struct {
 	pulledRef string // the spec's image that nextImage is of
 	pid       int
 	startedAt time.Time
+	heardAt   time.Time // when it was heard of the start; zero: by a nodelet of before
 	actual    corev1.ResourceRequirements
 	term      *corev1.ContainerStateTerminated // of the latest instance, once it ended
 	last      *corev1.ContainerStateTerminated // of the one before it

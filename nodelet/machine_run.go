@@ -256,7 +256,7 @@ func (m *machine) begin(c *container, in inStarted) {
 	m.runs++
 	c.phase, c.attempt, c.next = phaseRunning, in.Attempt, in.Attempt+1
 	c.id = ContainerID(m.uid(), c.spec.Name, in.Attempt)
-	c.pid, c.startedAt, c.madeAt = in.PID, in.At, in.MadeAt
+	c.pid, c.startedAt, c.heardAt, c.madeAt = in.PID, in.At, m.now, in.MadeAt
 	c.actual, c.unboosted = unboosted(in.Actual, m.actuated[c.spec.Name], m.boost.told[c.spec.Name]), false
 	c.image, c.specImage, c.pulled = c.nextImage, c.pulledRef, false
 	c.term, c.stop, c.probes = nil, nil, nil

@@ -150,8 +150,11 @@ func (r *Runtime) open(id string, p gate.Process) (time.Time, error) {
 	if n, err := unix.Write(request, raw); err != nil || n < len(raw) {
 		return time.Time{}, errors.Join(fmt.Errorf("%d of %d bytes were told", n, len(raw)), err)
 	}
-	at := time.Now()
-	if err := answer.SetReadDeadline(at.Add(becomeWithin)); err != nil {
+	at, err := changedAt(r.gate(id, gate.Request))
+	if err != nil {
+		at = time.Now()
+	}
+	if err := answer.SetReadDeadline(time.Now().Add(becomeWithin)); err != nil {
 		return at, nil
 	}
 	said, err := io.ReadAll(answer)
@@ -261,7 +264,7 @@ func (r *Runtime) withHeld(s *nodelet.ContainerState, labels map[string]string) 
 func (r *Runtime) repair(s *nodelet.ContainerState, labels map[string]string) {
 	args, err := commandOf(s.PID)
 	env, err2 := procStrings(s.PID, "environ")
-	at, err3 := processStart(s.PID)
+	at, err3 := changedAt(r.gate(s.ID, gate.Request)) // written when it was let go
 	hostname, err4 := hostnameOf(s.PID)
 	if errors.Join(err, err2, err3, err4) != nil {
 		return // it ended just now

@@ -2,12 +2,10 @@ package containerd
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,25 +51,21 @@ func oomKills(cgroup string, unified bool) int64 {
 	return 0
 }
 
-// processStart is when a process was started, to a hundredth of a second.
-func processStart(pid int) (time.Time, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+// letGoAt is when runc let a container's process go: it removes a pipe from the folder of the container's state
+// then, the last change there. It is the same for whoever asks, also after a kill.
+func (r *Runtime) letGoAt(id string) (time.Time, error) {
+	root := r.cfg.RuncRoot
+	if root == "" {
+		root = "/run/containerd/runc" // the shim's default
+	}
+	return changedAt(filepath.Join(root, r.cfg.Namespace, id))
+}
+
+// changedAt is when a file was written last, or a folder's entries changed.
+func changedAt(path string) (time.Time, error) {
+	info, err := os.Stat(path)
 	if err != nil {
 		return time.Time{}, err
 	}
-	// The second field, in brackets, may hold anything; the start time is the 22nd.
-	fields := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(fields) < 20 {
-		return time.Time{}, errors.New("/proc stat: malformed")
-	}
-	ticks, err := strconv.ParseInt(fields[19], 10, 64)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("/proc stat: %w", err)
-	}
-	var boot unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &boot); err != nil {
-		return time.Time{}, err
-	}
-	const perTick = 10 * time.Millisecond // USER_HZ is 100 on every architecture that Go runs on
-	return time.Now().Add(time.Duration(ticks)*perTick - time.Duration(boot.Nano())), nil
+	return info.ModTime(), nil
 }

@@ -73,7 +73,7 @@ func (r *Runtime) withTask(s *nodelet.ContainerState, t *tasktypes.Process, labe
 	if s.State != nodelet.StateCreated && s.StartedAt.IsZero() && s.Held == "" {
 		// This nodelet's predecessor was killed between the start and its record.
 		s.StartedAt = s.CreatedAt
-		if at, err := processStart(s.PID); err == nil && s.PID > 0 {
+		if at, err := r.letGoAt(s.ID); err == nil {
 			s.StartedAt = at
 		}
 	}

@@ -42,7 +42,10 @@ func (r *Runtime) Start(ctx context.Context, id string) (int, time.Time, error) 
 	if err != nil {
 		return 0, time.Time{}, fmt.Errorf("container %s: %w", id, r.withDisk(classed(err, nodelet.ErrStart)))
 	}
-	at := time.Now()
+	at, err := r.letGoAt(id)
+	if err != nil {
+		at = time.Now()
+	}
 	r.mu.Lock()
 	if k := r.known[id]; k != nil {
 		k.started = true
@@ -59,7 +62,7 @@ func (r *Runtime) Start(ctx context.Context, id string) (int, time.Time, error) 
 // recordEvery is how often a record is tried that containerd, which may be restarting, didn't take.
 const recordEvery = 200 * time.Millisecond
 
-// recordStart keeps for List what containerd doesn't: when the container started (/proc knows it until
+// recordStart keeps for List what containerd doesn't: when the container started (letGoAt knows it until
 // this is written), and how it ends. The latter needs a sandbox record of the same name: when containerd
 // starts, it deletes tasks that have ended, and with them their exit codes, unless there is one.
 func (r *Runtime) recordStart(ctx context.Context, id string, at time.Time) error {

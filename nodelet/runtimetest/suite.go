@@ -173,7 +173,7 @@ func lifecycle(t *testing.T, h *Host) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s := h.State(t, c.ID); s.State != nodelet.StateRunning || s.PID != pid || s.StartedAt.Sub(at).Abs() > time.Second {
+	if s := h.State(t, c.ID); s.State != nodelet.StateRunning || s.PID != pid || !s.StartedAt.Equal(at) {
 		t.Errorf("started as %d at %v, it is listed as %+v", pid, at, s)
 	}
 	if err := h.Runtime.Kill(t.Context(), c.ID, syscall.SIGKILL, false); err != nil {
@@ -184,7 +184,7 @@ func lifecycle(t *testing.T, h *Host) {
 		t.Errorf("its end is told as %+v", e)
 	}
 	if s := h.State(t, c.ID); s.State != nodelet.StateExited || s.ExitCode != 137 || s.OOMKilled ||
-		!s.ExitedAt.Equal(e.At) || s.PID != 0 || s.StartedAt.Sub(at).Abs() > time.Second {
+		!s.ExitedAt.Equal(e.At) || s.PID != 0 || !s.StartedAt.Equal(at) {
 		t.Errorf("ended, it is listed as %+v", s)
 	}
 	if err := h.Runtime.Kill(t.Context(), c.ID, syscall.SIGKILL, true); err != nil {
@@ -230,7 +230,7 @@ func reopen(t *testing.T, h *Host) {
 	before := h.State(t, c.ID)
 	h.Runtime = h.Reopen(t)
 	if s := h.State(t, c.ID); s.State != nodelet.StateRunning || s.PID != pid || s.Attempt != c.Attempt ||
-		s.StartedAt.Sub(before.StartedAt).Abs() > time.Second || !s.CreatedAt.Equal(before.CreatedAt) {
+		!s.StartedAt.Equal(before.StartedAt) || !s.CreatedAt.Equal(before.CreatedAt) {
 		t.Errorf("after reopening it is listed as %+v, before as %+v", s, before)
 	}
 	if err := h.Runtime.Kill(t.Context(), c.ID, syscall.SIGKILL, false); err != nil {
