@@ -69,6 +69,12 @@ func (m *machine) burst() *burstWish {
 	return &burstWish{value, rank, m.resized, m.runs}
 }
 
+// burstsMemory reports whether Bursts looks after what a pod has beyond its size.
+func burstsMemory(pod *corev1.Pod) bool {
+	allowed, err := v1alpha1.ParseBurst(pod.Annotations[v1alpha1.AnnotationBurst])
+	return err == nil && allowed.MemoryBytes > 0
+}
+
 // bursts tells Bursts what the pod may, whenever that has changed. Telling may take as long as a resize that is
 // under way, so it is done aside, the latest wish last.
 type bursts struct {

@@ -21,7 +21,8 @@ type PodSize struct {
 // Cgroups owns the pods' part of the cgroup tree: <parent>/pod<UID>, and below it one cgroup per
 // container that the runtime makes at Container.CgroupPath.
 type Cgroups interface {
-	// EnsurePod makes the pod's cgroup with the limits that follow from its containers.
+	// EnsurePod makes the pod's cgroup with the limits that follow from its containers. ErrMemoryInUse is the answer
+	// where one that was there has more memory in use: it is made, and keeps the memory that it had.
 	EnsurePod(podUID string, size PodSize) error
 	// ContainerPath answers Container.CgroupPath for a container of the pod.
 	ContainerPath(podUID, container string) string

@@ -85,7 +85,10 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 	if err != nil {
 		return fail("FailedMetering", err)
 	}
-	if err := h.cfg.Cgroups.EnsurePod(h.uid, h.podSize(a.Pod, effective)); err != nil {
+	err = h.cfg.Cgroups.EnsurePod(h.uid, h.podSize(a.Pod, effective))
+	if errors.Is(err, ErrMemoryInUse) {
+		out.Kept = h.cfg.Bursts == nil || !burstsMemory(a.Pod)
+	} else if err != nil {
 		return fail("FailedCreatePodContainer", fmt.Errorf("unable to ensure pod container exists: %w", err))
 	}
 	network := PodNetwork{PodUID: h.uid}

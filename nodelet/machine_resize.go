@@ -22,6 +22,7 @@ const resizeRetryLimit = time.Minute
 type resizeState struct {
 	active     bool
 	busy       bool
+	kept       bool   // a nodelet that was killed left the pod more memory than it was noted to have
 	generation int64  // of the pod when it began
 	err        string // what the condition says of the last attempt
 	cause      string // what the event said: the same cause is told once
@@ -54,6 +55,7 @@ func (m *machine) decideResize() {
 			target[c.spec.Name] = want
 		}
 	}
+	inPlace = inPlace || m.resize.kept && len(restart) == 0
 	if !inPlace && !creating && len(restart) == 0 {
 		if m.resize.active {
 			m.event(corev1.EventTypeNormal, "ResizeCompleted", "Pod resize completed: "+m.resizeSummary(m.resize.generation), nil)
@@ -126,7 +128,7 @@ func (m *machine) resizedDone(in inResized) {
 	}
 	m.actuated = in.Resources
 	m.resized++
-	m.resize.err, m.resize.cause, m.resize.retry = "", "", retry{}
+	m.resize.err, m.resize.cause, m.resize.retry, m.resize.kept = "", "", retry{}, false
 	if in.MeterErr != nil {
 		m.meterDirty = true
 		m.meterRetry.fail(m.now, retryLimit)

@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/cgroups"
 )
 
@@ -25,6 +28,19 @@ func TestResizeProgress(t *testing.T) {
 	} {
 		if message, cause := r.progress(c.err); message != c.message || cause != c.cause {
 			t.Errorf("%v: got %q, %q", c.err, message, cause)
+		}
+	}
+}
+
+// TestBurstsMemory: what a pod keeps that may burst in memory is no resize that was left.
+func TestBurstsMemory(t *testing.T) {
+	for value, want := range map[string]bool{"": false, "cpu=2": false, "memory=1Gi": true, "cpu=2,memory=1Gi,budget=5s": true, "memory=": false} {
+		pod := &corev1.Pod{}
+		if value != "" {
+			pod.Annotations = map[string]string{v1alpha1.AnnotationBurst: value}
+		}
+		if got := burstsMemory(pod); got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
 		}
 	}
 }

@@ -59,6 +59,7 @@ func (m *machine) setUpDone(in inSetUp) {
 	m.setUp, m.setUpRetry = true, retry{}
 	m.sandbox, m.prepared = in.Sandbox, in.Version
 	m.toldBoosts(in.Boosts)
+	m.resize.kept = in.Kept
 	if m.actuated == nil {
 		m.actuated = in.Resources
 		m.resized++

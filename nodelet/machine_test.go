@@ -107,6 +107,7 @@ type scenario struct {
 	out     strings.Builder
 	pending []action
 	folder  string // of the pod, once it has one
+	kept    bool   // see the command
 
 	configMaps map[string]*corev1.ConfigMap // of the assignments to come
 	runtime    []ContainerState             // what the host would list
@@ -136,6 +137,12 @@ func (s *scenario) do(args []string, text string) string {
 		for _, a := range s.takePending(args[1:]) {
 			s.succeed(a)
 		}
+	case "kept": // the pod is set up, with more memory in use than it is known to have
+		for _, a := range s.takePending([]string{"setup"}) {
+			s.kept = true
+			s.succeed(a)
+		}
+		s.kept = false
 	case "settle": // until nothing is under way
 		for len(s.pending) > 0 {
 			for _, a := range s.takePending(nil) {
@@ -312,7 +319,7 @@ func (s *scenario) succeed(a action) {
 		for _, v := range s.m.a.Pod.Spec.Volumes {
 			volumes[v.Name] = "/volumes/" + v.Name
 		}
-		s.step(inSetUp{Sandbox: sandbox{IP: "10.0.0.7", NetNS: "/netns", Volumes: volumes}, Resources: a.Resources, Boosts: a.Boosts, Version: a.Version, Slot: a.Slot})
+		s.step(inSetUp{Sandbox: sandbox{IP: "10.0.0.7", NetNS: "/netns", Volumes: volumes}, Resources: a.Resources, Boosts: a.Boosts, Version: a.Version, Slot: a.Slot, Kept: s.kept})
 	case actHold:
 		s.hold(a)
 	case actPull:

@@ -81,7 +81,7 @@ func (t *Tree) ContainerPath(podUID, container string) string {
 
 // EnsurePod implements nodelet.Cgroups. For a pod that runs it also lifts what a nodelet that was killed
 // within a resize or a burst left. One that had grown the pod and could not note it finds more memory in use
-// than it knows of: the pod keeps that then, until the resize is carried out again or the burst is over.
+// than it knows of: the pod keeps that then, and the answer is nodelet.ErrMemoryInUse.
 func (t *Tree) EnsurePod(podUID string, size nodelet.PodSize) error {
 	g := t.pod(podUID)
 	found := g.Exists()
@@ -94,13 +94,17 @@ func (t *Tree) EnsurePod(podUID string, size nodelet.PodSize) error {
 		}
 	}
 	err := t.apply(context.Background(), podUID, size, false)
+	var kept error
 	if errors.Is(err, nodelet.ErrMemoryInUse) {
-		err = t.apply(context.Background(), podUID, size, true)
+		kept, err = err, t.apply(context.Background(), podUID, size, true)
 	}
 	if err == nil && found {
 		err = t.unguard(podUID)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return kept
 }
 
 // lift gives memory.high back that a shrink or a burst left: nobody but this process has one under way.

@@ -226,7 +226,7 @@ func TestMemoryInUseChangesNothing(t *testing.T) {
 	tree, h := testTree(t)
 	sizes := map[string]corev1.ResourceRequirements{"a": resources("250m", "500m", "", "128Mi"), "b": resources("500m", "1", "", "32Mi")}
 	must(t, tree.EnsurePod("u", nodelet.PodSize{Containers: sizes}))
-	start(t, tree, h, "u", "a", sizes["a"], 48)
+	a := start(t, tree, h, "u", "a", sizes["a"], 48)
 	start(t, tree, h, "u", "b", sizes["b"], 1)
 	_, err := tree.Resize(t.Context(), "u", nodelet.PodSize{Containers: map[string]corev1.ResourceRequirements{
 		"a": resources("1", "2", "", "24Mi"), "b": resources("2", "4", "", "256Mi"),
@@ -241,8 +241,11 @@ func TestMemoryInUseChangesNothing(t *testing.T) {
 	// A nodelet was killed after it had grown the pod and before it noted that: the next one ensures the
 	// size that it knows of, which must not keep it from going on to the one that was asked for.
 	small := map[string]corev1.ResourceRequirements{"a": resources("250m", "500m", "", "24Mi"), "b": sizes["b"]}
-	must(t, tree.EnsurePod("u", nodelet.PodSize{Containers: small}))
+	if err := tree.EnsurePod("u", nodelet.PodSize{Containers: small}); !errors.Is(err, nodelet.ErrMemoryInUse) {
+		t.Fatalf("got %v", err)
+	}
 	wantKernel(t, h, tree.ContainerPath("u", "a"), limitsOf(sizes["a"]))
+	wantKernel(t, h, tree.pod("u").Path(), podLimits(sizes))
 	got, err := tree.Resize(t.Context(), "u", nodelet.PodSize{Containers: sizes})
 	must(t, err)
 	wantActual(t, got, sizes)
@@ -251,6 +254,14 @@ func TestMemoryInUseChangesNothing(t *testing.T) {
 	if usage["a"].OOMKills != 0 || usage["a"].Memory < 48*mib {
 		t.Errorf("usage: %+v", usage["a"])
 	}
+
+	// Or the size that was asked for is taken back: the pod comes down to what it is known to have.
+	must(t, a.Process.Kill())
+	_ = a.Wait()
+	got, err = tree.Resize(t.Context(), "u", nodelet.PodSize{Containers: small})
+	must(t, err)
+	wantActual(t, got, small)
+	wantKernel(t, h, tree.pod("u").Path(), podLimits(small))
 }
 
 // Containers end while their pod is resized; the resize is of those that are left.
