@@ -75,6 +75,10 @@ func TestMain(m *testing.M) {
 		for {
 		}
 	}
+	if os.Getenv("SWELL_THROTTLE_HOLD") != "" {
+		hold()
+		return
+	}
 	os.Exit(m.Run())
 }
 

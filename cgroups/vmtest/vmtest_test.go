@@ -44,8 +44,9 @@ func TestOnVersion2(t *testing.T) {
 			"TestKernelLeftStageIsLifted", "TestKernelPressure", "TestKernelDeleteKills", "TestKernelModel", "TestKernelMemoryQoS",
 			"TestKernelShrinkSharedMemory", "TestKernelResizeUnderAllocation",
 		}},
-		{"cgroups/throttle", 10, []string{
+		{"cgroups/throttle", 12, []string{
 			"TestKernelRungs", "TestKernelAbove", "TestKernelIn", "TestKernelEachWatched", "TestKernelUnwatched", "TestKernelOverflow", "TestNothingStays",
+			"TestKernelMemory", "TestKernelMemoryLeavesNothing",
 		}},
 		{"nodelet/podcgroup", 10, []string{
 			"TestPodIsMadeListedAndRemoved", "TestResizeAndReadBack", "TestMemoryInUseChangesNothing", "TestResizeWhileContainersEnd",
