@@ -55,6 +55,12 @@ type Admission struct {
 	ValidateUpdate func(next, old *corev1.Pod) field.ErrorList
 	ValidateResize func(next, old *corev1.Pod) field.ErrorList
 
+	// Of limit ranges. Nil: these are not served. LimitPod comes before Default, and CheckLimits once a pod has its size.
+	DefaultLimitRange  func(*corev1.LimitRange)
+	ValidateLimitRange func(*corev1.LimitRange) field.ErrorList
+	LimitPod           func(*corev1.Pod, []*corev1.LimitRange) (note string)
+	CheckLimits        func(*corev1.Pod, []*corev1.LimitRange) error
+
 	// Of slot policies. Nil: these are not served.
 	DefaultSlotPolicy  func(*v1alpha1.SlotPolicy)
 	ValidateSlotPolicy func(*v1alpha1.SlotPolicy) field.ErrorList

@@ -76,9 +76,18 @@ func podFields(o controlplane.Object) fields.Set {
 
 // preparePod defaults a new pod. Its status is the server's, as is the annotation of admitted resources.
 func (s *Server) preparePod(o controlplane.Object) {
-	pod := o.(*corev1.Pod)
+	s.preparePodWithin(o.(*corev1.Pod), s.limits.of(o.GetNamespace()))
+}
+
+// preparePodWithin answers what limits gave the pod.
+func (s *Server) preparePodWithin(pod *corev1.Pod, l *limits) (note string) {
+	if l != nil {
+		note = s.cfg.Admission.LimitPod(pod, l.ranges)
+	}
 	s.cfg.Admission.Default(pod)
 	s.preparePodStatus(pod, controlplane.PodQOS(&pod.Spec))
+	noteLimits(pod, note)
+	return note
 }
 
 func (s *Server) preparePodStatus(pod *corev1.Pod, qos corev1.PodQOSClass) {

@@ -172,8 +172,8 @@ var (
 func (s *Server) admitPod(o controlplane.Object) error {
 	pod := o.(*corev1.Pod)
 	delete(pod.Annotations, v1alpha1.AnnotationAutosized)
-	if s.cfg.InitialSize != nil { // before anybody counts its size
-		s.cfg.InitialSize(pod)
+	if err := s.sizePod(pod); err != nil { // before anybody counts its size
+		return err
 	}
 	spec := &pod.Spec
 	forbidden := func(format string, args ...any) error {

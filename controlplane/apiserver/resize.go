@@ -55,6 +55,11 @@ func (s *Server) resized(q *request, sent, old *corev1.Pod, manager string) (con
 	if len(errs) > 0 {
 		return nil, apierrors.NewInvalid(q.res.gvk.GroupKind(), old.Name, distinct(errs))
 	}
+	if old.DeletionTimestamp == nil {
+		if err := s.outsideLimits(next); err != nil {
+			return nil, err
+		}
+	}
 	next.Generation++
 	if manager == "" { // an apply brings its own
 		next.ManagedFields = sent.ManagedFields

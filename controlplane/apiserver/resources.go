@@ -131,6 +131,9 @@ func (s *Server) newRegistry() *registry {
 	g.add(s.selfSubjectReview(), s.selfSubjectAccessReview(), s.selfSubjectRulesReview())
 	g.add(s.nodeMetrics(), s.podMetrics())
 	g.add(s.bills(), s.nodeImages())
+	if s.cfg.Admission.ValidateLimitRange != nil {
+		g.add(s.limitRanges())
+	}
 	if s.cfg.Admission.ValidateSlotPolicy != nil {
 		g.add(s.slotPolicies())
 	}

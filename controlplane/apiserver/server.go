@@ -25,6 +25,7 @@ type Server struct {
 	workers   *workers
 	handler   http.Handler
 
+	limits       limitBook
 	defaultClass atomic.Pointer[schedulingv1.PriorityClass] // of pods that name none; nil: there is none
 
 	closing chan struct{} // closed when Run ends
@@ -49,6 +50,7 @@ func New(cfg Config) (*Server, error) {
 	s.workers = newWorkers(s.closing)
 	s.resources = s.newRegistry()
 	s.findDefaultClass()
+	s.findLimits("")
 	s.handler = s.spread(s.guard(s.newMux()))
 	return s, nil
 }

@@ -21,42 +21,48 @@ type knownSpec struct {
 	steps steps
 }
 
+// specKey is what a known spec came as, and within which limits (0: none).
+type specKey struct {
+	limits uint64
+	spec   string
+}
+
 // Bounds of what is remembered. A spec that is longer is looked at each time anew.
 const (
 	maxAdmitted      = 4096
 	maxAdmittedBytes = 64 << 10
 )
 
-// templates remembers admitted specs by the bytes that they came as. When there are too many, those that
-// weren't asked for since the last time go.
+// templates remembers admitted specs by the bytes that they came as, and the limits of their namespace. When there
+// are too many, those that weren't asked for since the last time go.
 type templates struct {
 	mu       sync.RWMutex // guards what follows
-	now, old map[string]*knownSpec
+	now, old map[specKey]*knownSpec
 }
 
-func (t *templates) find(spec []byte) *knownSpec {
+func (t *templates) find(spec []byte, limits uint64) *knownSpec {
 	t.mu.RLock()
-	a, ok := t.now[string(spec)]
+	a, ok := t.now[specKey{limits, string(spec)}]
 	if !ok {
-		a = t.old[string(spec)]
+		a = t.old[specKey{limits, string(spec)}]
 	}
 	t.mu.RUnlock()
 	if a != nil && !ok {
-		t.add(string(spec), a)
+		t.add(specKey{limits, string(spec)}, a)
 	}
 	return a
 }
 
-func (t *templates) add(spec string, a *knownSpec) {
-	if len(spec) > maxAdmittedBytes {
+func (t *templates) add(key specKey, a *knownSpec) {
+	if len(key.spec) > maxAdmittedBytes {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.now) >= maxAdmitted/2 || t.now == nil {
-		t.old, t.now = t.now, map[string]*knownSpec{}
+		t.old, t.now = t.now, map[specKey]*knownSpec{}
 	}
-	t.now[spec] = a
+	t.now[key] = a
 }
 
 // decodeNew reads the body of a create and says what is to become of it.
@@ -75,8 +81,9 @@ func (s *Server) decodeNew(q *request, fieldValidation string) (controlplane.Obj
 	}
 	pod := &corev1.Pod{}
 	meta, spec, plain := splitPod(data)
+	within := s.limits.of(q.namespace)
 	if media == mediaProtobuf && plain {
-		if a := s.templates.find(spec); a != nil {
+		if a := s.templates.find(spec, within.key()); a != nil {
 			if err := pod.ObjectMeta.Unmarshal(meta); err != nil {
 				return nil, steps{}, apierrors.NewBadRequest("metadata: " + err.Error())
 			}
@@ -90,12 +97,14 @@ func (s *Server) decodeNew(q *request, fieldValidation string) (controlplane.Obj
 		return nil, steps{}, err
 	}
 	do := q.res.rules.steps()
+	note := ""
+	do.prepare = func(o controlplane.Object) { note = s.preparePodWithin(o.(*corev1.Pod), within) }
 	if media == mediaProtobuf && plain {
 		validate := do.validate
 		do.validate = func(o controlplane.Object) field.ErrorList {
 			errs := validate(o)
 			if len(errs) == 0 {
-				s.admit(spec, o.(*corev1.Pod))
+				s.admit(specKey{within.key(), string(spec)}, note, o.(*corev1.Pod))
 			}
 			return errs
 		}
@@ -104,18 +113,21 @@ func (s *Server) decodeNew(q *request, fieldValidation string) (controlplane.Obj
 }
 
 // admit remembers the spec of a pod that was found valid.
-func (s *Server) admit(spec []byte, pod *corev1.Pod) {
+func (s *Server) admit(key specKey, note string, pod *corev1.Pod) {
 	quantities.Format(&pod.Spec)
 	a := &knownSpec{spec: pod.Spec, qos: pod.Status.QOSClass}
 	template := controlplane.SpecTemplate(&pod.Spec)
 	a.steps = steps{
-		prepare:  func(o controlplane.Object) { s.preparePodStatus(o.(*corev1.Pod), a.qos) },
+		prepare: func(o controlplane.Object) {
+			s.preparePodStatus(o.(*corev1.Pod), a.qos)
+			noteLimits(o.(*corev1.Pod), note)
+		},
 		validate: s.validatePodMeta,
 		create: func(ctx context.Context, o controlplane.Object) (controlplane.Object, error) {
 			return s.createPodOf(ctx, o, template)
 		},
 	}
-	s.templates.add(string(spec), a)
+	s.templates.add(key, a)
 }
 
 func (s *Server) validatePodMeta(o controlplane.Object) field.ErrorList {

@@ -142,21 +142,21 @@ func TestKnownSpecIsChecked(t *testing.T) {
 func TestTemplatesAreBounded(t *testing.T) {
 	var known templates
 	kept := &knownSpec{}
-	known.add("kept", kept)
+	known.add(specKey{0, "kept"}, kept)
 	for i := range 3 * maxAdmitted {
-		known.add(fmt.Sprint(i), &knownSpec{})
-		if known.find([]byte("kept")) != kept {
+		known.add(specKey{0, fmt.Sprint(i)}, &knownSpec{})
+		if known.find([]byte("kept"), 0) != kept {
 			t.Fatalf("what was asked for is gone after %d others", i)
 		}
 	}
 	if n := len(known.now) + len(known.old); n > maxAdmitted {
 		t.Errorf("%d specs are remembered, more than %d", n, maxAdmitted)
 	}
-	if known.find([]byte("0")) != nil {
+	if known.find([]byte("0"), 0) != nil {
 		t.Error("the first of many is still there")
 	}
-	known.add(string(make([]byte, maxAdmittedBytes+1)), kept)
-	if known.find(make([]byte, maxAdmittedBytes+1)) != nil {
+	known.add(specKey{0, string(make([]byte, maxAdmittedBytes+1))}, kept)
+	if known.find(make([]byte, maxAdmittedBytes+1), 0) != nil {
 		t.Error("a spec above the limit is remembered")
 	}
 }

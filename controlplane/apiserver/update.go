@@ -78,8 +78,11 @@ func (s *Server) nextObject(q *request, next, old controlplane.Object, manager s
 
 // afterUpdate gives back what an update freed that removed the object.
 func (s *Server) afterUpdate(q *request, out controlplane.Object) {
-	if q.resource == "priorityclasses" {
+	switch q.resource {
+	case "priorityclasses":
 		s.findDefaultClass()
+	case limitRangesResource:
+		s.findLimits(q.namespace)
 	}
 	if q.resource != "pods" || out.GetDeletionTimestamp() == nil {
 		return

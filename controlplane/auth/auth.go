@@ -5,7 +5,8 @@
 //
 //	swell:admins            everything
 //	swell:viewers           get, list and watch of everything but secrets
-//	swell:editors:<ns>      everything in one namespace, and to see it, nodes and priority classes
+//	swell:editors:<ns>      everything in one namespace, and to see it, nodes and priority classes; of what bounds
+//	                        the namespace itself (resource quotas, limit ranges), to see it
 //	system:nodes            nothing here: nodelets have an endpoint of their own
 //
 // Everybody who is known may look at discovery and ask what they may do.
@@ -88,7 +89,7 @@ func Authorize(u controlplane.User, a controlplane.Attributes) (bool, string) {
 		if !ok || ns == "" {
 			continue
 		}
-		inNamespace := a.Namespace == ns && a.Resource != "namespaces"
+		inNamespace := a.Namespace == ns && a.Resource != "namespaces" && (reads || !bounds(a.Resource))
 		ownNamespace := a.Resource == "namespaces" && reads && a.Name == ns
 		seesNodes := (a.Resource == "nodes" || a.Resource == "priorityclasses") && a.Subresource == "" && reads
 		if inNamespace || ownNamespace || seesNodes {
@@ -102,6 +103,9 @@ func Authorize(u controlplane.User, a controlplane.Attributes) (bool, string) {
 func opens(subresource string) bool {
 	return subresource == "exec" || subresource == "attach" || subresource == "portforward"
 }
+
+// bounds reports what an administrator sets for those who edit a namespace.
+func bounds(resource string) bool { return resource == "resourcequotas" || resource == "limitranges" }
 
 func selfReview(a controlplane.Attributes) bool {
 	return strings.HasPrefix(a.Resource, "selfsubject") && a.Verb == "create"

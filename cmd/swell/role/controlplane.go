@@ -240,6 +240,8 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		Admission: apiserver.Admission{
 			Default: admission.DefaultPod, ValidateMeta: admission.ValidateMeta, Validate: policy.ValidatePod,
 			ValidateUpdate: admission.ValidatePodUpdate, ValidateResize: admission.ValidateResize,
+			DefaultLimitRange: admission.DefaultLimitRange, ValidateLimitRange: admission.ValidateLimitRange,
+			LimitPod: admission.LimitPod, CheckLimits: admission.CheckLimits,
 			DefaultSlotPolicy: admission.DefaultSlotPolicy, ValidateSlotPolicy: policy.ValidateSlotPolicy,
 			ValidateStartupBoost: admission.ValidateStartupBoost,
 		},

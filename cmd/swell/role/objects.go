@@ -35,6 +35,8 @@ func newObject(resource string) controlplane.Object {
 		return &corev1.ConfigMap{}
 	case "secrets":
 		return &corev1.Secret{}
+	case "limitranges":
+		return &corev1.LimitRange{}
 	case "events":
 		return &corev1.Event{}
 	case "slotpolicies":

@@ -7,9 +7,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 
 	"swell.dev/swell/controlplane"
-	"swell.dev/swell/controlplane/admission"
 	"swell.dev/swell/controlplane/slots"
 )
 
@@ -55,7 +55,7 @@ func (c *controlPlane) newSlots() (*slots.Controller, error) {
 		return nil, nil
 	}
 	return slots.New(slots.Config{
-		Store: c.store, Scheduler: c.sched, Hub: c.hub, Default: admission.DefaultPod, Log: c.log,
+		Store: c.store, Scheduler: c.sched, Hub: c.hub, Default: func(pod *corev1.Pod) { c.api.DefaultPod(pod) }, Log: c.log,
 		PolicyOnly: c.cfg.Prescheduling.Mode == preschedulingPolicyOnly,
 		Interval:   c.cfg.Prescheduling.Interval, Day: c.cfg.Prescheduling.Day,
 	})
