@@ -4,9 +4,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/cavaliergopher/cpio"
 )
@@ -19,14 +23,18 @@ type job struct {
 }
 
 // writeImage makes the initramfs. The kernel takes it uncompressed, which the emulation needn't undo.
-func writeImage(image, initBinary, program string, j job) error {
+func writeImage(image, initBinary string, cfg Config, j job) error {
 	f, err := os.Create(image)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	w := cpio.NewWriter(f)
-	for _, dir := range []string{"dev", "proc", "sys", "tmp"} {
+	files := map[string]string{"init": initBinary, "program": cfg.Program}
+	for name, from := range cfg.Files {
+		files[strings.TrimPrefix(name, "/")] = from
+	}
+	for _, dir := range folders(files) {
 		if err := w.WriteHeader(&cpio.Header{Name: dir, Mode: cpio.TypeDir | 0o755}); err != nil {
 			return err
 		}
@@ -41,7 +49,7 @@ func writeImage(image, initBinary, program string, j job) error {
 	if _, err := w.Write(b); err != nil {
 		return err
 	}
-	for name, from := range map[string]string{"init": initBinary, "program": program} {
+	for name, from := range files {
 		if err := addFile(w, name, from); err != nil {
 			return fmt.Errorf("%s: %w", from, err)
 		}
@@ -50,6 +58,17 @@ func writeImage(image, initBinary, program string, j job) error {
 		return err
 	}
 	return f.Close()
+}
+
+// folders answers those that are mounted on and those that files are in, each behind the one that it is in.
+func folders(files map[string]string) []string {
+	all := map[string]bool{"dev": true, "proc": true, "sys": true, "tmp": true}
+	for name := range files {
+		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
+			all[dir] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
 }
 
 func addFile(w *cpio.Writer, name, from string) error {

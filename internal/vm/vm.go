@@ -2,6 +2,7 @@ package vm
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -40,9 +41,11 @@ type Config struct {
 	Program string   // a static binary, copied into the machine
 	Args    []string // of the program
 	Env     []string
-	Memory  int      // MiB; 512 if 0
-	Disk    int64    // MiB of a blank disk at the path Disk; none if 0
-	Kernel  []string // further words of the kernel's command line
+	Files   map[string]string // further ones, by their absolute path in the machine: where they are on this host
+	CPUs    int               // 2 if 0
+	Memory  int               // MiB; 512 if 0
+	Disk    int64             // MiB of a blank disk at the path Disk; none if 0
+	Kernel  []string          // further words of the kernel's command line
 	Output  io.Writer
 }
 
@@ -86,18 +89,15 @@ func Run(ctx context.Context, cfg Config) (code int, err error) {
 		disk = []string{"-drive", "if=none,id=disk,format=raw,file=" + file, "-device", "nvme,serial=swell,drive=disk"}
 		j.Await = Disk
 	}
-	if err := writeImage(image, initBinary, cfg.Program, j); err != nil {
+	if err := writeImage(image, initBinary, cfg, j); err != nil {
 		return 0, fmt.Errorf("vm: initramfs: %w", err)
 	}
-	memory := cfg.Memory
-	if memory == 0 {
-		memory = 512
-	}
+	memory, cpus := cmp.Or(cfg.Memory, 512), cmp.Or(cfg.CPUs, 2)
 	words := append([]string{
 		"console=ttyS0", "quiet", "panic=-1", "psi=1", "cgroup_no_v1=all", "systemd.unified_cgroup_hierarchy=1",
 	}, cfg.Kernel...)
 	cmd := exec.CommandContext(ctx, emulator, append(disk,
-		"-accel", "tcg", "-nodefaults", "-nographic", "-no-reboot", "-m", strconv.Itoa(memory), "-smp", "2",
+		"-accel", "tcg", "-nodefaults", "-nographic", "-no-reboot", "-m", strconv.Itoa(memory), "-smp", strconv.Itoa(cpus),
 		"-serial", "file:"+console, "-serial", "stdio",
 		"-kernel", kernel, "-initrd", image, "-append", strings.Join(words, " "))...)
 	result := &result{token: j.Token, out: cfg.Output}

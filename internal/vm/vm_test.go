@@ -6,9 +6,11 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +29,17 @@ func TestMain(m *testing.M) {
 		fmt.Printf("pid1 %v, uid %d, controllers %s, %v\n", os.Getppid() == 1, os.Geteuid(), bytes.TrimSpace(b), err)
 		disk, err := os.Stat(Disk)
 		fmt.Printf("disk %v, %v\n", err == nil && disk.Mode()&os.ModeDevice != 0, err)
+		file, err := os.ReadFile("/etc/of/the/test")
+		fmt.Printf("file %q, %v\n", file, err)
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		fmt.Printf("loopback %v\n", err)
+		if err == nil {
+			conn, err := net.Dial("tcp", listener.Addr().String())
+			fmt.Printf("connection %v, %d CPUs\n", err, runtime.NumCPU())
+			if err == nil {
+				conn.Close()
+			}
+		}
 		fmt.Printf("env %s, a line\r\nwith returns, and one without an end", os.Getenv("GREETING"))
 		os.Exit(42)
 	case "panic":
@@ -66,15 +79,22 @@ func ownBinary(t *testing.T, root string) string {
 
 func TestProgramRunsOnCgroup2(t *testing.T) {
 	root := needVM(t)
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, []byte("contents"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var out bytes.Buffer
 	began := time.Now()
-	code, err := Run(t.Context(), Config{Root: root, Program: ownBinary(t, root), Args: []string{"-inside=look"}, Env: []string{"GREETING=good day"}, Disk: 8, Output: &out})
+	code, err := Run(t.Context(), Config{
+		Root: root, Program: ownBinary(t, root), Args: []string{"-inside=look"}, Env: []string{"GREETING=good day"},
+		Files: map[string]string{"/etc/of/the/test": file}, CPUs: 3, Disk: 8, Output: &out,
+	})
 	t.Logf("the machine ran for %v", time.Since(began).Round(time.Millisecond))
 	if err != nil || code != 42 {
 		t.Fatalf("got %d, %v:\n%s", code, err, out.String())
 	}
 	said := out.String()
-	for _, want := range []string{"pid1 true, uid 0", " cpu ", " memory ", " pids", "disk true", "env good day, a line\r\nwith returns, and one without an end"} {
+	for _, want := range []string{"pid1 true, uid 0", " cpu ", " memory ", " pids", "disk true", "file \"contents\"", "connection <nil>, 3 CPUs", "env good day, a line\r\nwith returns, and one without an end"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the output lacks %q:\n%s", want, said)
 		}

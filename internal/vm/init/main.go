@@ -39,6 +39,9 @@ func run() error {
 			return fmt.Errorf("mount of %s: %w", m.at, err)
 		}
 	}
+	if err := loopback(); err != nil {
+		return err
+	}
 	b, err := os.ReadFile("/job")
 	if err != nil {
 		return err
@@ -70,6 +73,24 @@ func run() error {
 		return err
 	}
 	return unix.IoctlSetInt(int(out.Fd()), unix.TCSBRK, 1) // wait until all has left
+}
+
+// loopback brings the machine's only network up.
+func loopback() error {
+	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	defer unix.Close(s)
+	lo, err := unix.NewIfreq("lo")
+	if err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
+	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, lo); err != nil {
+		return fmt.Errorf("loopback: %w", err)
+	}
+	return nil
 }
 
 // await waits for a device: drivers look for theirs while the first process runs.
