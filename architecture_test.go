@@ -36,7 +36,7 @@ var exceptions = map[string][]string{
 	"nodelet/containerd":  {"nodelet/runtimetest"}, // tests only: the suite that both runtimes share
 	"nodelet/sim":         {"nodelet/runtimetest"}, // tests only
 	"nodelet/runtimetest": {"internal/..."},
-	"cgroups/vmtest":      {"internal/vm"}, // tests only: boots the suite of package cgroups
+	"cgroups/vmtest":      {"internal/ociimage", "internal/vm"}, // tests only: boots suites, with a server in the machine
 }
 
 // TestImports holds the architecture. It reads the files itself: the go command caches a test's result

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"swell.dev/swell/internal/ociimage"
 	"swell.dev/swell/internal/vm"
 )
 
@@ -33,27 +34,33 @@ func TestOnVersion2(t *testing.T) {
 	} else if err != nil {
 		t.Fatal(err)
 	}
+	redis, err := ociimage.Tree(filepath.Join(root, ".cache/debian/redis-server"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		pkg   string
+		cpus  int
+		files map[string]string
 		least int // tests that pass
 		named []string
 	}{
-		{"cgroups", 46, []string{
+		{"cgroups", 2, nil, 46, []string{
 			"TestKernelResize", "TestKernelBurst", "TestKernelMemoryBelowUsageIsRefused", "TestKernelResizeBelowUsageChangesNothing",
 			"TestKernelShrinkReclaimsPageCache", "TestKernelShrinkUnderAllocation", "TestKernelShrinkUnderGrowth",
 			"TestKernelLeftStageIsLifted", "TestKernelPressure", "TestKernelDeleteKills", "TestKernelModel", "TestKernelMemoryQoS",
 			"TestKernelShrinkSharedMemory", "TestKernelResizeUnderAllocation",
 		}},
-		{"cgroups/throttle", 12, []string{
+		{"cgroups/throttle", 2, nil, 12, []string{
 			"TestKernelRungs", "TestKernelAbove", "TestKernelIn", "TestKernelEachWatched", "TestKernelUnwatched", "TestKernelOverflow", "TestNothingStays",
 			"TestKernelMemory", "TestKernelMemoryLeavesNothing",
 		}},
-		{"nodelet/podcgroup", 10, []string{
+		{"nodelet/podcgroup", 3, redis, 11, []string{
 			"TestPodIsMadeListedAndRemoved", "TestResizeAndReadBack", "TestMemoryInUseChangesNothing", "TestResizeWhileContainersEnd",
 			"TestBurst", "TestMemoryBurst",
-			"TestMemoryIsProtected", "TestResizeMovesOOMScores",
+			"TestMemoryIsProtected", "TestResizeMovesOOMScores", "TestResizeUnderLoad",
 		}},
-		{"nodelet/reflex", 10, []string{"TestKernelReflex", "TestKernelMemory", "TestKernelMemoryInUseWhenItEnds"}},
+		{"nodelet/reflex", 2, nil, 10, []string{"TestKernelReflex", "TestKernelMemory", "TestKernelMemoryInUseWhenItEnds"}},
 	} {
 		t.Run(c.pkg, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "program")
@@ -68,7 +75,8 @@ func TestOnVersion2(t *testing.T) {
 			began := time.Now()
 			code, err := vm.Run(ctx, vm.Config{
 				Root: root, Program: program, Args: []string{"-test.v", "-test.timeout=8m", "-test.skip=" + withoutKernel},
-				Disk: 64, Env: []string{"SWELL_CGROUPS_CACHE=" + vm.Disk}, Output: io.MultiWriter(&said, t.Output()),
+				Files: c.files, CPUs: c.cpus, Disk: 64,
+				Env: []string{"SWELL_CGROUPS_CACHE=" + vm.Disk, "SWELL_PODCGROUP_REDIS=/"}, Output: io.MultiWriter(&said, t.Output()),
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -1,10 +1,8 @@
 package podcgroup
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -17,29 +15,6 @@ import (
 	"swell.dev/swell/cgroups"
 	"swell.dev/swell/nodelet"
 )
-
-// holdEnv makes the test binary a container's process: it takes so many MiB at a line on its stdin, says
-// so, and ends with its stdin.
-const holdEnv = "SWELL_PODCGROUP_HOLD"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(holdEnv) == "" {
-		os.Exit(m.Run())
-	}
-	var n int
-	if _, err := fmt.Scanln(&n); err != nil {
-		os.Exit(1)
-	}
-	b, err := syscall.Mmap(-1, 0, n*mib, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
-	if err != nil {
-		os.Exit(1)
-	}
-	for i := range b {
-		b[i] = 1
-	}
-	fmt.Println("held")
-	io.Copy(io.Discard, os.Stdin)
-}
 
 type errNeedsRoot struct{}
 
@@ -80,29 +55,6 @@ func start(t *testing.T, tree *Tree, h *cgroups.Hierarchy, uid, name string, r c
 	must(t, g.SetMemory(t.Context(), l.Memory))
 	must(t, g.SetCPU(l.Shares, l.Quota))
 	return startIn(t, g, hold)
-}
-
-// startIn runs a process that holds memory.
-func startIn(t *testing.T, g *cgroups.Group, hold int) *exec.Cmd {
-	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), holdEnv+"=1")
-	in, err := cmd.StdinPipe()
-	must(t, err)
-	out, err := cmd.StdoutPipe()
-	must(t, err)
-	must(t, cmd.Start())
-	t.Cleanup(func() {
-		cmd.Process.Kill()
-		cmd.Wait()
-	})
-	must(t, g.Add(cmd.Process.Pid))
-	_, err = fmt.Fprintln(in, hold)
-	must(t, err)
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
-		t.Fatalf("the process didn't get its memory: %q, %v", line, err)
-	}
-	return cmd
 }
 
 func wantKernel(t *testing.T, h *cgroups.Hierarchy, path string, want cgroups.Limits) {
