@@ -7,21 +7,14 @@ import (
 )
 
 // SpecDemand is what a pod's spec asks for, admitted or not.
-func SpecDemand(pod *corev1.Pod) (Demand, error) {
-	if _, ok := pod.Annotations[v1alpha1.AnnotationAllocated]; ok {
-		pod = &corev1.Pod{ObjectMeta: *pod.ObjectMeta.DeepCopy(), Spec: pod.Spec}
-		delete(pod.Annotations, v1alpha1.AnnotationAllocated)
-	}
-	return PodDemand(pod)
+func SpecDemand(pod *corev1.Pod) Demand {
+	cpu, memory := v1alpha1.Asked(pod).Total(pod)
+	return Demand{CPUMilli: cpu, MemoryBytes: memory}
 }
 
 // PodResize is what the ledger is asked for a pod whose spec has another size than what is admitted.
-func PodResize(pod *corev1.Pod) (ResizeRequest, error) {
-	d, err := SpecDemand(pod)
-	if err != nil {
-		return ResizeRequest{}, err
-	}
-	q := ResizeRequest{Demand: d, QOS: PodQOS(&pod.Spec), Patient: v1alpha1.ResizePolicy(pod) == v1alpha1.ResizeWait}
+func PodResize(pod *corev1.Pod) ResizeRequest {
+	q := ResizeRequest{Demand: SpecDemand(pod), QOS: v1alpha1.PodQOS(&pod.Spec), Patient: v1alpha1.ResizePolicy(pod) == v1alpha1.ResizeWait}
 	if p := pod.Spec.Priority; p != nil {
 		q.Priority = *p
 	}
@@ -30,17 +23,14 @@ func PodResize(pod *corev1.Pod) (ResizeRequest, error) {
 			q.Since, q.Infeasible = c.LastTransitionTime.Time, c.Reason == corev1.PodReasonInfeasible
 		}
 	}
-	return q, nil
+	return q
 }
 
 // WaitingResize is the pod's resize that isn't admitted, nil if there is none.
-func WaitingResize(pod *corev1.Pod) (*ResizeRequest, error) {
+func WaitingResize(pod *corev1.Pod) *ResizeRequest {
 	if _, ok := pod.Annotations[v1alpha1.AnnotationAllocated]; !ok {
-		return nil, nil
+		return nil
 	}
-	q, err := PodResize(pod)
-	if err != nil {
-		return nil, err
-	}
-	return &q, nil
+	q := PodResize(pod)
+	return &q
 }

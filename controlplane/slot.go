@@ -83,6 +83,11 @@ func SpecTemplate(of *corev1.PodSpec) PodSpecTemplate {
 	h.SetSeed(templateSeed)
 	spec.InitContainers, spec.Containers = plainContainers(&h, spec.InitContainers), plainContainers(&h, spec.Containers)
 	spec.Volumes = plainVolumes(&h, spec.Volumes)
+	if r := spec.Resources; r != nil {
+		writeQuantities(&h, r.Requests)
+		writeQuantities(&h, r.Limits)
+		spec.Resources = nil
+	}
 	if a := spec.Affinity; a != nil && *a == (corev1.Affinity{}) {
 		spec.Affinity = nil
 	}

@@ -36,7 +36,7 @@ func TestPodQOS(t *testing.T) {
 			if err := yaml.UnmarshalStrict([]byte(c.spec), &spec); err != nil {
 				t.Fatal(err)
 			}
-			if got := controlplane.PodQOS(&spec); got != c.want {
+			if got := v1alpha1.PodQOS(&spec); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})

@@ -14,6 +14,8 @@ var ErrMemoryInUse = errors.New("memory is in use")
 // PodSize is what a pod's cgroups are made after.
 type PodSize struct {
 	Class      corev1.PodQOSClass
+	Pod        *corev1.ResourceRequirements // what the pod has as a whole; nil: what its containers have together
+	Shared     bool                         // Pod is what the pod says: a limit that a container doesn't say is the pod's
 	Containers map[string]corev1.ResourceRequirements
 	OOMScores  map[string]int // oom_score_adj of containers' processes; it follows the request of memory
 }
@@ -27,7 +29,7 @@ type Cgroups interface {
 	// ContainerPath answers Container.CgroupPath for a container of the pod.
 	ContainerPath(podUID, container string) string
 	// Unified answers what a container of a pod is made with on cgroup v2 besides its limits: file → value.
-	Unified(class corev1.PodQOSClass, r corev1.ResourceRequirements) map[string]string
+	Unified(size PodSize, container string) map[string]string
 	// Resize writes new limits in place, in the order that the kernel accepts and that Kubernetes
 	// documents (memory before CPU; growing pod → containers, shrinking containers → pod; a failed
 	// decrease cancels the increases), gives processes that run their new oom_score_adj, and answers what the kernel holds afterwards, per container.
@@ -45,7 +47,8 @@ type Cgroups interface {
 }
 
 // Actual is, per container, the resources that the kernel's values stand for: requests from
-// cpu.shares/weight, limits from quota and memory limit.
+// cpu.shares/weight, limits from quota and memory limit. For a pod that says what it has as a whole it is under
+// v1alpha1.WholePod.
 type Actual map[string]corev1.ResourceRequirements
 
 // Usage is a reading of a container's counters.

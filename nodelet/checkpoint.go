@@ -6,6 +6,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // checkpoint is what a machine knows that neither the assignment nor the runtime tells. It is written
@@ -21,8 +23,8 @@ type checkpoint struct {
 	Initialized bool
 	Stop        *podStop
 	Outcome     *outcome
-	Actuated    map[string]corev1.ResourceRequirements // by container
-	Boosts      map[string]int64                       // beyond that, by container: CPU in milli
+	Actuated    v1alpha1.Sizes   // by container
+	Boosts      map[string]int64 // beyond that, by container: CPU in milli
 	Conditions  []corev1.PodCondition
 	Containers  []containerCheckpoint
 }

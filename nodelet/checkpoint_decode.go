@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // field is one that was read: a number or bytes.
@@ -132,7 +134,7 @@ func (cp *checkpoint) addActuated(b []byte) error {
 		return nil
 	})
 	if cp.Actuated == nil {
-		cp.Actuated = map[string]corev1.ResourceRequirements{}
+		cp.Actuated = v1alpha1.Sizes{}
 	}
 	cp.Actuated[name] = sizes
 	return err

@@ -7,13 +7,15 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // environment is what a container's variables are resolved from.
 type environment struct {
 	a                           Assignment
 	resources                   corev1.ResourceRequirements // of the container itself
-	allocated                   map[string]corev1.ResourceRequirements
+	allocated                   v1alpha1.Sizes
 	hostIP, podIP               string
 	cpuCapacity, memoryCapacity int64
 }
@@ -111,9 +113,10 @@ func (e *environment) valueFrom(from *corev1.EnvVarSource) (value string, ok boo
 	case from.ResourceFieldRef != nil:
 		res := e.resources
 		if name := from.ResourceFieldRef.ContainerName; name != "" {
-			if res, ok = e.allocated[name]; !ok {
+			if _, ok = e.allocated[name]; !ok {
 				return "", false, fmt.Errorf("container %s not found", name)
 			}
+			res = e.allocated.Of(name)
 		}
 		value, err = ContainerResource(res, from.ResourceFieldRef, e.cpuCapacity, e.memoryCapacity)
 		return value, true, err

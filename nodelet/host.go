@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -24,7 +25,7 @@ type host struct {
 }
 
 // do carries out act for the pod as it was assigned when act was decided, and answers what came of it.
-func (h *host) do(ctx context.Context, a Assignment, allocated map[string]corev1.ResourceRequirements, act action, post func(input)) input {
+func (h *host) do(ctx context.Context, a Assignment, allocated v1alpha1.Sizes, act action, post func(input)) input {
 	switch act := act.(type) {
 	case actSetUp:
 		return h.setUp(ctx, a, act)
@@ -66,7 +67,7 @@ func (h *host) do(ctx context.Context, a Assignment, allocated map[string]corev1
 }
 
 func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
-	effective := boostedSizes(act.Resources, act.Boosts)
+	effective := act.Resources.Boosted(act.Boosts)
 	out := inSetUp{Resources: act.Resources, Boosts: act.Boosts, Version: act.Version, Slot: act.Slot}
 	fail := func(reason string, err error) inSetUp {
 		out.Reason, out.Err = reason, err
@@ -75,17 +76,17 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 	if err := h.saver.flush(); err != nil {
 		return fail("FailedPodRecord", err)
 	}
-	seg, err := segment(a.Pod, h.cfg.NodeName, effective)
-	if err == nil && act.Void {
+	var err error
+	if act.Void {
 		err = h.meter.void(h.uid)
 	}
 	if err == nil {
-		err = h.meter.set(seg)
+		err = h.meter.set(segment(a.Pod, h.cfg.NodeName, effective))
 	}
 	if err != nil {
 		return fail("FailedMetering", err)
 	}
-	err = h.cfg.Cgroups.EnsurePod(h.uid, h.podSize(a.Pod, effective))
+	err = h.cfg.Cgroups.EnsurePod(h.uid, podSize(a.Pod, effective, h.cfg.MemoryCapacity))
 	if errors.Is(err, ErrMemoryInUse) {
 		out.Kept = h.cfg.Bursts == nil || !burstsMemory(a.Pod)
 	} else if err != nil {
@@ -131,40 +132,14 @@ func hostPorts(pod *corev1.Pod) []corev1.ContainerPort {
 }
 
 // podSize answers what the pod's cgroups are made after, at sizes of its containers.
-func (h *host) podSize(pod *corev1.Pod, all map[string]corev1.ResourceRequirements) PodSize {
-	size := PodSize{Class: qosClass(pod), Containers: podResources(pod, all), OOMScores: map[string]int{}}
-	for name, r := range size.Containers {
-		size.OOMScores[name] = oomScore(size.Class, r.Requests.Memory().Value(), h.cfg.MemoryCapacity)
+func podSize(pod *corev1.Pod, sizes v1alpha1.Sizes, memoryCapacity int64) PodSize {
+	size := PodSize{Class: qosClass(pod), Containers: maps.Clone(sizes), OOMScores: oomScores(pod, sizes, memoryCapacity)}
+	delete(size.Containers, v1alpha1.WholePod)
+	if _, said := sizes[v1alpha1.WholePod]; said || len(pod.Spec.InitContainers) > 0 {
+		whole := sizes.Whole(pod)
+		size.Pod, size.Shared = &whole, said
 	}
 	return size
-}
-
-// podResources answers what the pod's own cgroup must make room for: the containers that run together,
-// and an init container where it alone is larger than they are.
-func podResources(pod *corev1.Pod, all map[string]corev1.ResourceRequirements) map[string]corev1.ResourceRequirements {
-	out := make(map[string]corev1.ResourceRequirements, len(all))
-	var cpu, memory int64
-	together := func(c *corev1.Container) {
-		res := all[c.Name]
-		out[c.Name] = res
-		cpu += res.Limits.Cpu().MilliValue()
-		memory += res.Limits.Memory().Value()
-	}
-	for i := range pod.Spec.Containers {
-		together(&pod.Spec.Containers[i])
-	}
-	for i := range pod.Spec.InitContainers {
-		if v1alpha1.Sidecar(&pod.Spec.InitContainers[i]) {
-			together(&pod.Spec.InitContainers[i])
-		}
-	}
-	for i := range pod.Spec.InitContainers {
-		name := pod.Spec.InitContainers[i].Name
-		if res := all[name]; res.Limits.Cpu().MilliValue() > cpu || res.Limits.Memory().Value() > memory {
-			out[name] = res
-		}
-	}
-	return out
 }
 
 func (h *host) pull(ctx context.Context, a Assignment, act actPull, post func(input)) inPulled {
@@ -233,22 +208,18 @@ func (h *host) handler(a Assignment, name string, attempt int32, ip string) *han
 
 // resize writes the kernel's values first; the journal follows at once, the runtime's record when it may.
 func (h *host) resize(ctx context.Context, a Assignment, act actResize) inResized {
-	effective := boostedSizes(act.Resources, act.Boosts)
+	effective := act.Resources.Boosted(act.Boosts)
 	out := inResized{Resources: act.Resources, Boosts: act.Boosts}
-	if out.Actual, out.Err = h.cfg.Cgroups.Resize(ctx, h.uid, h.podSize(a.Pod, effective)); out.Err != nil {
+	if out.Actual, out.Err = h.cfg.Cgroups.Resize(ctx, h.uid, podSize(a.Pod, effective, h.cfg.MemoryCapacity)); out.Err != nil {
 		return out
 	}
-	seg, err := segment(a.Pod, h.cfg.NodeName, effective)
-	if err == nil {
-		err = h.meter.set(seg)
-	}
-	out.MeterErr = err
+	out.MeterErr = h.meter.set(segment(a.Pod, h.cfg.NodeName, effective))
 	return out
 }
 
 // updateRecords tells the runtime the new sizes. It is asked nothing in return: an outdated record is
 // corrected by the next resize and matters to nobody.
-func (h *host) updateRecords(attempts map[string]int32, resources map[string]corev1.ResourceRequirements) {
+func (h *host) updateRecords(attempts map[string]int32, resources v1alpha1.Sizes) {
 	u, ok := h.cfg.Runtime.(RecordUpdater)
 	if !ok {
 		return
@@ -262,11 +233,7 @@ func (h *host) metering(a Assignment, act actMeter) error {
 	if act.Stop {
 		return h.meter.stop(h.uid, act.At)
 	}
-	seg, err := segment(a.Pod, h.cfg.NodeName, boostedSizes(act.Resources, act.Boosts))
-	if err != nil {
-		return err
-	}
-	if err := h.meter.set(seg); err != nil {
+	if err := h.meter.set(segment(a.Pod, h.cfg.NodeName, act.Resources.Boosted(act.Boosts))); err != nil {
 		return err
 	}
 	return h.meter.start()

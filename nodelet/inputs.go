@@ -5,6 +5,8 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // What goes into a machine: an input is something that happened.
@@ -26,12 +28,12 @@ type (
 	// inSetUp ends actSetUp.
 	inSetUp struct {
 		Sandbox   sandbox
-		Resources map[string]corev1.ResourceRequirements // what EnsurePod was given …
-		Boosts    map[string]int64                       // … with this beyond
-		Version   string                                 // of the configuration in the volumes
-		Slot      bool                                   // as actSetUp had it
-		Kept      bool                                   // the kernel has more memory for it, which is in use and no burst
-		Reason    string                                 // event's reason where Err is set
+		Resources v1alpha1.Sizes   // what EnsurePod was given …
+		Boosts    map[string]int64 // … with this beyond
+		Version   string           // of the configuration in the volumes
+		Slot      bool             // as actSetUp had it
+		Kept      bool             // the kernel has more memory for it, which is in use and no burst
+		Reason    string           // event's reason where Err is set
 		Err       error
 	}
 	// inPulling says that an actPull goes to the registry.
@@ -106,7 +108,7 @@ type (
 	}
 	// inResized ends actResize.
 	inResized struct {
-		Resources map[string]corev1.ResourceRequirements
+		Resources v1alpha1.Sizes
 		Boosts    map[string]int64 // CPU in milli of containers that have more than their size
 		Actual    Actual
 		Err       error
@@ -151,7 +153,7 @@ type (
 	action any
 
 	actSetUp struct {
-		Resources map[string]corev1.ResourceRequirements
+		Resources v1alpha1.Sizes
 		Boosts    map[string]int64
 		Version   string
 		Void      bool // a former process may have begun to meter it, and no container has ever run
@@ -166,8 +168,8 @@ type (
 		Container *corev1.Container
 		Attempt   int32
 		Image     Image
-		Resources corev1.ResourceRequirements
-		Boost     int64 // CPU in milli that it begins with, where that is more
+		Sizes     v1alpha1.Sizes // the pod's, as the kernel was told
+		Boost     int64          // CPU in milli that it begins with, where that is more
 		Sandbox   sandbox
 		Held      string // what of this name waits at its start, to be used if it fits; empty: nothing
 	}
@@ -204,13 +206,13 @@ type (
 	}
 	actUsage  struct{}
 	actResize struct {
-		Resources map[string]corev1.ResourceRequirements
+		Resources v1alpha1.Sizes
 		Boosts    map[string]int64
 		Attempts  map[string]int32 // of the containers that run
 	}
 	// actMeter brings the journal up to date: it opens a segment of the pod's actuated size, or stops.
 	actMeter struct {
-		Resources map[string]corev1.ResourceRequirements
+		Resources v1alpha1.Sizes
 		Boosts    map[string]int64
 		Stop      bool
 		At        time.Time

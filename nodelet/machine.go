@@ -19,7 +19,7 @@ type machine struct {
 	bootID           string
 
 	a          Assignment
-	allocated  map[string]corev1.ResourceRequirements // admitted sizes, init containers included
+	allocated  v1alpha1.Sizes // what is admitted
 	startTime  time.Time
 	containers []*container // init containers, then the others, in the spec's order
 
@@ -38,9 +38,10 @@ type machine struct {
 	initialized bool // every init container has done its part, once
 	adopted     bool // what the runtime holds is known
 
-	actuated map[string]corev1.ResourceRequirements // what the kernel was last told
-	runs     int                                    // counts starts of containers
-	resized  int                                    // counts changes of actuated
+	actuated v1alpha1.Sizes              // what the kernel was last told
+	runs     int                         // counts starts of containers
+	resized  int                         // counts changes of actuated
+	actual   corev1.ResourceRequirements // what the kernel holds for the pod as a whole, if it says that
 	resize   resizeState
 	bursting *BurstState     // nil: it has no more than its size
 	boosts   v1alpha1.Boosts // that the pod's annotation says
@@ -179,11 +180,6 @@ func (m *machine) assign(a Assignment) {
 	}
 	m.a = a
 	if allocated, err := v1alpha1.Allocated(a.Pod); err == nil {
-		for i := range a.Pod.Spec.InitContainers {
-			if c := &a.Pod.Spec.InitContainers[i]; !v1alpha1.Sidecar(c) {
-				allocated[c.Name] = c.Resources
-			}
-		}
 		if !sameSizesOf(m.allocated, allocated) {
 			m.resize.retry = retry{}
 		}

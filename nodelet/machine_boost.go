@@ -54,7 +54,7 @@ func (m *machine) decideBoost() {
 }
 
 // tell has the kernel told of sizes and of what is beyond.
-func (m *machine) tell(sizes map[string]corev1.ResourceRequirements, boosts map[string]int64) {
+func (m *machine) tell(sizes v1alpha1.Sizes, boosts map[string]int64) {
 	m.resize.busy, m.boost.telling = true, boosts
 	act := actResize{Resources: sizes, Boosts: boosts, Attempts: make(map[string]int32)}
 	for _, c := range m.containers {
@@ -77,7 +77,7 @@ func (m *machine) boostsWanted() map[string]int64 {
 		if b == nil || c.kind == kindInit {
 			continue
 		}
-		cpu := b.CPU(m.allocated[c.spec.Name])
+		cpu := b.CPU(m.allocated.Of(c.spec.Name))
 		if cpu == 0 || !m.starts(c, b) {
 			continue
 		}
@@ -170,14 +170,14 @@ func (m *machine) grantedBoosts(wanted map[string]int64) map[string]int64 {
 		if c.op == opRun {
 			if now := m.boost.told[name]; now > 0 {
 				put(name, now)
-				left -= now - cpuSize(m.allocated[name])
+				left -= now - cpuSize(m.allocated.Of(name))
 			}
 			continue
 		}
 		if c.phase != phaseRunning && !begins {
 			continue
 		}
-		size := cpuSize(m.allocated[name])
+		size := cpuSize(m.allocated.Of(name))
 		if cpu := min(wanted[name], size+left); cpu > size {
 			put(name, cpu)
 			left -= cpu - size
@@ -187,15 +187,11 @@ func (m *machine) grantedBoosts(wanted map[string]int64) map[string]int64 {
 }
 
 // boostOf is what the pod takes beyond those sizes while containers have that CPU.
-func (m *machine) boostOf(sizes map[string]corev1.ResourceRequirements, cpu map[string]int64) int64 {
-	if len(cpu) == 0 {
-		return 0
+func (m *machine) boostOf(sizes v1alpha1.Sizes, cpu map[string]int64) int64 {
+	if sizes == nil {
+		sizes = m.allocated // nothing has been told yet
 	}
-	out, err := v1alpha1.BoostedCPU(m.a.Pod, sizes, cpu)
-	if err != nil {
-		return 0 // the sizes were read already
-	}
-	return out
+	return v1alpha1.BoostedCPU(m.a.Pod, sizes, cpu)
 }
 
 func cpuSize(r corev1.ResourceRequirements) int64 {
@@ -265,20 +261,6 @@ func (m *machine) boostCondition() *corev1.PodCondition {
 }
 
 func milli(n int64) string { return resource.NewMilliQuantity(n, resource.DecimalSI).String() }
-
-// boostedSizes answers sizes with boosts on top.
-func boostedSizes(sizes map[string]corev1.ResourceRequirements, boosts map[string]int64) map[string]corev1.ResourceRequirements {
-	if len(boosts) == 0 {
-		return sizes
-	}
-	out := maps.Clone(sizes)
-	for name, cpu := range boosts {
-		if res, ok := out[name]; ok {
-			out[name] = v1alpha1.Boosted(res, cpu)
-		}
-	}
-	return out
-}
 
 // unboosted takes a boost out of what the kernel holds for a container of that size: where it is what the kernel was
 // told, the size stands.

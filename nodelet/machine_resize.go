@@ -1,7 +1,6 @@
 package nodelet
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/cgroups"
 )
 
@@ -40,8 +40,14 @@ func (m *machine) decideResize() {
 	target := m.actuated
 	var inPlace, creating bool
 	var restart []*container
+	put := func(name string) {
+		if !inPlace {
+			inPlace, target = true, maps.Clone(m.actuated)
+		}
+		target[name] = m.allocated[name]
+	}
 	for _, c := range m.containers {
-		want, have := m.allocated[c.spec.Name], m.actuated[c.spec.Name]
+		want, have := m.allocated.Of(c.spec.Name), m.actuated.Of(c.spec.Name)
 		switch {
 		case sameResources(want, have):
 		case c.op == opRun:
@@ -49,16 +55,19 @@ func (m *machine) decideResize() {
 		case c.phase == phaseRunning && needsRestart(c.spec, have, want):
 			restart = append(restart, c)
 		default:
-			if !inPlace {
-				inPlace, target = true, maps.Clone(m.actuated)
-			}
-			target[c.spec.Name] = want
+			put(c.spec.Name)
+		}
+	}
+	if _, said := m.allocated[v1alpha1.WholePod]; said && !sameResources(m.allocated[v1alpha1.WholePod], m.actuated[v1alpha1.WholePod]) {
+		// The pod and its containers fit one another only before and after: whoever restarts for it goes first.
+		if put(v1alpha1.WholePod); len(restart) > 0 {
+			inPlace = false
 		}
 	}
 	inPlace = inPlace || m.resize.kept && len(restart) == 0
 	if !inPlace && !creating && len(restart) == 0 {
 		if m.resize.active {
-			m.event(corev1.EventTypeNormal, "ResizeCompleted", "Pod resize completed: "+m.resizeSummary(m.resize.generation), nil)
+			m.event(corev1.EventTypeNormal, "ResizeCompleted", "Pod resize completed: "+v1alpha1.ResizeSummary(m.a.Pod, m.allocated, m.resize.generation, ""), nil)
 			m.resize = resizeState{}
 		}
 		return
@@ -66,7 +75,7 @@ func (m *machine) decideResize() {
 	if !m.resize.active || m.resize.generation != m.a.Pod.Generation {
 		m.resize.active, m.resize.generation, m.resize.err = true, m.a.Pod.Generation, ""
 		m.resize.since, m.resize.attempts, m.resize.cause = m.now, 0, ""
-		m.event(corev1.EventTypeNormal, "ResizeStarted", "Pod resize started: "+m.resizeSummary(m.resize.generation), nil)
+		m.event(corev1.EventTypeNormal, "ResizeStarted", "Pod resize started: "+v1alpha1.ResizeSummary(m.a.Pod, m.allocated, m.resize.generation, ""), nil)
 	}
 	if creating || !m.due(m.resize.retry.at) {
 		return
@@ -102,13 +111,16 @@ func needsRestart(c *corev1.Container, have, want corev1.ResourceRequirements) b
 // After a refusal it starts at the size that the kernel holds.
 func (m *machine) resizeHolds(c *container) bool {
 	return m.setUp && m.resize.active && (m.resize.busy || m.resize.err == "") &&
-		!sameResources(m.allocated[c.spec.Name], m.actuated[c.spec.Name])
+		!sameResources(m.allocated.Of(c.spec.Name), m.actuated.Of(c.spec.Name))
 }
 
 func (m *machine) resizedDone(in inResized) {
 	m.resize.busy = false
 	for name, actual := range in.Actual {
-		if c := m.container(name); c != nil && c.phase == phaseRunning {
+		if name == v1alpha1.WholePod {
+			size := in.Resources[name]
+			m.actual = unboosted(actual, size, cpuSize(in.Resources.Boosted(in.Boosts)[name]))
+		} else if c := m.container(name); c != nil && c.phase == phaseRunning {
 			c.actual = unboosted(actual, in.Resources[name], in.Boosts[name])
 		}
 	}
@@ -149,28 +161,6 @@ func (r *resizeState) progress(err error) (message, cause string) {
 	cause = fmt.Sprintf("%s has more memory in use than the new limit of %d bytes allows", who, inUse.Limit)
 	return fmt.Sprintf("%s: %d bytes in use, %d to be given back; attempt %d since %s",
 		cause, inUse.Usage, max(inUse.Usage-inUse.Limit, 0), r.attempts, r.since.UTC().Format(time.RFC3339)), cause
-}
-
-// resizeSummary is the kubelet's form of a resize in events.
-func (m *machine) resizeSummary(generation int64) string {
-	type entry struct {
-		Name      string                      `json:"name"`
-		Resources corev1.ResourceRequirements `json:"resources"`
-	}
-	summary := struct {
-		Containers []entry `json:"containers"`
-		Generation int64   `json:"generation"`
-	}{Generation: generation}
-	for _, c := range m.containers {
-		if c.kind != kindInit {
-			summary.Containers = append(summary.Containers, entry{c.spec.Name, m.allocated[c.spec.Name]})
-		}
-	}
-	raw, err := json.Marshal(summary)
-	if err != nil {
-		return err.Error()
-	}
-	return string(raw)
 }
 
 // decidePrepare brings the volumes up to date with their config maps and secrets.

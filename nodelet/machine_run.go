@@ -146,7 +146,7 @@ func (m *machine) ensure(c *container) {
 		return
 	}
 	c.op, c.runWith = opRun, configHash(m.a)
-	m.emit(actRun{Container: c.spec, Attempt: c.next, Image: c.nextImage, Resources: m.actuated[c.spec.Name], Boost: m.boost.told[c.spec.Name], Sandbox: m.sandbox, Held: c.held})
+	m.emit(actRun{Container: c.spec, Attempt: c.next, Image: c.nextImage, Sizes: m.actuated, Boost: m.boost.told[c.spec.Name], Sandbox: m.sandbox, Held: c.held})
 }
 
 func (m *machine) pull(c *container) {

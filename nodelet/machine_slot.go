@@ -38,7 +38,7 @@ func (m *machine) hold(c *container) {
 		return
 	}
 	c.op, c.runWith = opHold, version
-	m.emit(actHold{Container: c.spec, Attempt: c.next, Image: c.nextImage, Resources: m.actuated[c.spec.Name], Sandbox: m.sandbox, Held: c.held})
+	m.emit(actHold{Container: c.spec, Attempt: c.next, Image: c.nextImage, Sizes: m.actuated, Sandbox: m.sandbox, Held: c.held})
 }
 
 // holding reports that a container is being made for a slot.

@@ -3,7 +3,6 @@ package nodelet
 import (
 	"context"
 	"fmt"
-	corev1 "k8s.io/api/core/v1"
 	"slices"
 	"strings"
 	"time"
@@ -12,7 +11,7 @@ import (
 // noCgroups answers paths and nothing else.
 type noCgroups struct{ Cgroups }
 
-func (noCgroups) Unified(corev1.PodQOSClass, corev1.ResourceRequirements) map[string]string {
+func (noCgroups) Unified(PodSize, string) map[string]string {
 	return nil
 }
 

@@ -17,6 +17,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
+
+	"swell.dev/swell/api/v1alpha1"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write what the scenarios print into testdata")
@@ -255,7 +257,8 @@ func describe(a action) string {
 		if a.Boost > 0 {
 			boost = fmt.Sprintf(" boosted to %dm", a.Boost)
 		}
-		return fmt.Sprintf("run %s attempt %d cpu %s memory %s%s", a.Container.Name, a.Attempt, a.Resources.Limits.Cpu(), a.Resources.Limits.Memory(), boost)
+		res := a.Sizes.Of(a.Container.Name)
+		return fmt.Sprintf("run %s attempt %d cpu %s memory %s%s", a.Container.Name, a.Attempt, res.Limits.Cpu(), res.Limits.Memory(), boost)
 	case actKill:
 		return fmt.Sprintf("kill %s %s", a.Container, a.Signal)
 	case actForget:
@@ -275,6 +278,11 @@ func describe(a action) string {
 	case actResize:
 		var names []string
 		for name, r := range a.Resources {
+			if name == v1alpha1.WholePod {
+				name = "the pod"
+			} else {
+				r = a.Resources.Of(name)
+			}
 			names = append(names, fmt.Sprintf("%s cpu %s memory %s", name, r.Limits.Cpu(), r.Limits.Memory()))
 		}
 		slices.Sort(names)

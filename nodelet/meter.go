@@ -1,7 +1,6 @@
 package nodelet
 
 import (
-	"maps"
 	"sync"
 	"time"
 
@@ -62,29 +61,12 @@ func (m *meter) stop(podUID string, at time.Time) error {
 }
 
 // segment describes the pod at the sizes that the kernel holds.
-func segment(pod *corev1.Pod, node string, actuated map[string]corev1.ResourceRequirements) (usagev1.Segment, error) {
-	sized := &corev1.Pod{ObjectMeta: pod.ObjectMeta}
-	sized.Annotations = maps.Clone(pod.Annotations)
-	delete(sized.Annotations, v1alpha1.AnnotationAllocated) // sizes below are what it would say
-	resize := func(in []corev1.Container) []corev1.Container {
-		out := make([]corev1.Container, len(in))
-		for i := range in {
-			out[i] = corev1.Container{Name: in[i].Name, RestartPolicy: in[i].RestartPolicy, Resources: in[i].Resources}
-			if res, ok := actuated[in[i].Name]; ok {
-				out[i].Resources = res
-			}
-		}
-		return out
-	}
-	sized.Spec.Containers, sized.Spec.InitContainers = resize(pod.Spec.Containers), resize(pod.Spec.InitContainers)
-	cpu, memory, err := v1alpha1.PodSize(sized)
-	if err != nil {
-		return usagev1.Segment{}, err
-	}
+func segment(pod *corev1.Pod, node string, actuated v1alpha1.Sizes) usagev1.Segment {
+	cpu, memory := actuated.Total(pod)
 	return usagev1.Segment{
 		ID:        usagev1.ID{PodUID: string(pod.UID), Generation: pod.Generation},
 		Namespace: pod.Namespace, Pod: pod.Name, Node: node,
 		ComputeClass: v1alpha1.ComputeClass(pod), QoS: v1alpha1.QoS(pod),
 		CPUMilli: cpu, MemoryBytes: memory, Labels: pod.Labels,
-	}, nil
+	}
 }

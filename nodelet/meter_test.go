@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // TestSegmentCountsSidecars meters what the pod holds at once, at its actuated sizes.
@@ -25,10 +26,14 @@ func TestSegmentCountsSidecars(t *testing.T) {
 		Containers: []corev1.Container{{Name: "main", Resources: sized(500)}},
 	}}
 	for main, want := range map[int64]int64{500: 600, 1000: 1100, 50: 400} {
-		seg, err := segment(pod, "n", map[string]corev1.ResourceRequirements{"main": sized(main)})
-		if err != nil || seg.CPUMilli != want || seg.MemoryBytes != want<<20 {
-			t.Errorf("main at %dm: metered %dm, %d MiB, %v; want %d", main, seg.CPUMilli, seg.MemoryBytes>>20, err, want)
+		seg := segment(pod, "n", v1alpha1.Sizes{"main": sized(main)})
+		if seg.CPUMilli != want || seg.MemoryBytes != want<<20 {
+			t.Errorf("main at %dm: metered %dm, %d MiB; want %d", main, seg.CPUMilli, seg.MemoryBytes>>20, want)
 		}
+	}
+	seg := segment(pod, "n", v1alpha1.Sizes{"main": sized(500), v1alpha1.WholePod: sized(2000)})
+	if seg.CPUMilli != 2000 || seg.MemoryBytes != 2000<<20 {
+		t.Errorf("a pod of 2 CPU as a whole: metered %dm, %d MiB", seg.CPUMilli, seg.MemoryBytes>>20)
 	}
 }
 

@@ -2,10 +2,13 @@ package nodelet
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // qosClass answers what the control plane has decided, or the pod's class by Kubernetes' rule.
@@ -13,34 +16,42 @@ func qosClass(pod *corev1.Pod) corev1.PodQOSClass {
 	if pod.Status.QOSClass != "" {
 		return pod.Status.QOSClass
 	}
-	guaranteed, some := true, false
-	each := func(c *corev1.Container) {
-		for _, name := range []corev1.ResourceName{corev1.ResourceCPU, corev1.ResourceMemory} {
-			req, lim := c.Resources.Requests[name], c.Resources.Limits[name]
-			some = some || !req.IsZero() || !lim.IsZero()
-			if lim.IsZero() || !req.IsZero() && req.Cmp(lim) != 0 {
-				guaranteed = false
-			}
-		}
-	}
-	for i := range pod.Spec.InitContainers {
-		each(&pod.Spec.InitContainers[i])
-	}
-	for i := range pod.Spec.Containers {
-		each(&pod.Spec.Containers[i])
-	}
-	switch {
-	case !some:
-		return corev1.PodQOSBestEffort
-	case guaranteed:
-		return corev1.PodQOSGuaranteed
-	default:
-		return corev1.PodQOSBurstable
-	}
+	return v1alpha1.PodQOS(&pod.Spec)
 }
 
-// oomScore is a kubelet's oom_score_adj: the larger the share of the host's memory that a container
-// asked for, the later it is killed.
+// oomScores are a kubelet's oom_score_adj of the containers' processes: the larger the share of the host's memory
+// that a container asked for, the later it is killed. What the pod asked for as a whole beyond its containers counts
+// for all of them alike, and a sidecar is killed no sooner than the containers that it serves.
+func oomScores(pod *corev1.Pod, sizes v1alpha1.Sizes, capacity int64) map[string]int {
+	class, out := qosClass(pod), make(map[string]int, len(sizes))
+	asked := func(c *corev1.Container) int64 {
+		res := sizes[c.Name]
+		return res.Requests.Memory().Value()
+	}
+	var rest int64
+	if whole, said := sizes[v1alpha1.WholePod]; said && !whole.Requests.Memory().IsZero() {
+		containers := maps.Clone(sizes)
+		delete(containers, v1alpha1.WholePod)
+		together := containers.Whole(pod)
+		rest = max(whole.Requests.Memory().Value()-together.Requests.Memory().Value(), 0) / int64(len(pod.Spec.Containers)+len(pod.Spec.InitContainers))
+	}
+	least := int64(math.MaxInt64)
+	for i := range pod.Spec.Containers {
+		c := &pod.Spec.Containers[i]
+		out[c.Name] = oomScore(class, asked(c)+rest, capacity)
+		least = min(least, asked(c))
+	}
+	for i := range pod.Spec.InitContainers {
+		c := &pod.Spec.InitContainers[i]
+		memory := asked(c)
+		if v1alpha1.Sidecar(c) {
+			memory = max(memory, least)
+		}
+		out[c.Name] = oomScore(class, memory+rest, capacity)
+	}
+	return out
+}
+
 func oomScore(class corev1.PodQOSClass, memoryRequest, capacity int64) int {
 	switch {
 	case class == corev1.PodQOSGuaranteed:
@@ -53,7 +64,7 @@ func oomScore(class corev1.PodQOSClass, memoryRequest, capacity int64) int {
 }
 
 // sameSizesOf reports whether two sets of containers have the same resources.
-func sameSizesOf(a, b map[string]corev1.ResourceRequirements) bool {
+func sameSizesOf(a, b v1alpha1.Sizes) bool {
 	return maps.EqualFunc(a, b, sameResources)
 }
 

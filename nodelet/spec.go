@@ -31,7 +31,7 @@ type SubPath struct {
 type builder struct {
 	cfg       *Config
 	a         Assignment
-	allocated map[string]corev1.ResourceRequirements
+	allocated v1alpha1.Sizes
 	dir       string // the pod's folder
 }
 
@@ -47,7 +47,8 @@ func (b *builder) container(ctx context.Context, act actRun) (Container, error) 
 	if err := verifyNonRoot(security, act.Image, c.Name); err != nil {
 		return Container{}, &configError{err}
 	}
-	env := &environment{a: b.a, resources: act.Resources, allocated: b.allocated, hostIP: b.cfg.HostIP, podIP: act.Sandbox.IP,
+	size, res := podSize(pod, act.Sizes, b.cfg.MemoryCapacity), act.Sizes.Of(c.Name)
+	env := &environment{a: b.a, resources: res, allocated: b.allocated, hostIP: b.cfg.HostIP, podIP: act.Sandbox.IP,
 		cpuCapacity: b.cfg.CPUCapacity, memoryCapacity: b.cfg.MemoryCapacity}
 	vars, err := env.resolve(c)
 	if err != nil {
@@ -76,9 +77,9 @@ func (b *builder) container(ctx context.Context, act actRun) (Container, error) 
 		Image: act.Image, Command: expand(c.Command), Args: expand(c.Args), WorkingDir: c.WorkingDir,
 		Env:    append([]string{"HOSTNAME=" + name}, vars.list()...),
 		Mounts: mounts, NetNS: act.Sandbox.NetNS, IPCNS: act.Sandbox.IPCNS, Hostname: name,
-		CgroupPath: b.cfg.Cgroups.ContainerPath(uid, c.Name), Resources: v1alpha1.Boosted(act.Resources, act.Boost),
-		Unified:  b.cfg.Cgroups.Unified(qosClass(pod), act.Resources),
-		OOMScore: oomScore(qosClass(pod), act.Resources.Requests.Memory().Value(), b.cfg.MemoryCapacity),
+		CgroupPath: b.cfg.Cgroups.ContainerPath(uid, c.Name), Resources: v1alpha1.Boosted(res, act.Boost),
+		Unified:  b.cfg.Cgroups.Unified(size, c.Name),
+		OOMScore: size.OOMScores[c.Name],
 		PodPID:   isTrue(pod.Spec.ShareProcessNamespace),
 		Security: security, Groups: groups(pod), Sysctls: sysctls(pod),
 		LogPath:            containerLogPath(podLogDir(b.cfg.LogDir, pod.Namespace, pod.Name, uid), c.Name, act.Attempt),

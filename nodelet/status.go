@@ -79,6 +79,12 @@ func (m *machine) status() corev1.PodStatus {
 			st.InitContainerStatuses = append(st.InitContainerStatuses, s)
 		}
 	}
+	if whole, said := m.allocated[v1alpha1.WholePod]; said {
+		st.AllocatedResources, st.Resources = whole.Requests, &whole
+		if told, ok := m.actuated[v1alpha1.WholePod]; ok && m.setUp {
+			st.Resources = actualResources(told, m.actual)
+		}
+	}
 	st.Phase = m.phase(&st)
 	if m.outcome != nil {
 		st.Reason, st.Message = m.outcome.Reason, m.outcome.Message

@@ -236,7 +236,7 @@ func (w *worker) step(ctx context.Context, in input) {
 			}
 			w.post(out)
 			if resized, ok := out.(inResized); ok && resized.Err == nil {
-				w.host.updateRecords(act.(actResize).Attempts, boostedSizes(resized.Resources, resized.Boosts))
+				w.host.updateRecords(act.(actResize).Attempts, resized.Resources.Boosted(resized.Boosts))
 			}
 		})
 	}

@@ -182,7 +182,7 @@ func (b Boosts) Of(container string) *Boost {
 
 // CPU is what a container of that size has while it starts, in milli-CPU; 0: no more than its size.
 func (b *Boost) CPU(res corev1.ResourceRequirements) int64 {
-	size, _ := containerSize(res)
+	size := cpuOf(res)
 	cpu := b.CPUMilli
 	if cpu == 0 {
 		cpu = int64(math.Ceil(b.Factor*float64(size) - 1e-6))
@@ -266,50 +266,19 @@ func BoostOf(pod *corev1.Pod) (int64, error) {
 		return 0, err
 	}
 	cpu := map[string]int64{}
-	for name, res := range allocated {
-		if b := boosts.Of(name); b != nil {
-			cpu[name] = b.CPU(res)
+	for name := range allocated {
+		if b := boosts.Of(name); b != nil && boostable(pod, name) {
+			cpu[name] = b.CPU(allocated.Of(name))
 		}
 	}
-	for i := range pod.Spec.InitContainers {
-		c := &pod.Spec.InitContainers[i]
-		if b := boosts.Of(c.Name); b != nil && boostable(pod, c.Name) {
-			res, ok := allocated[c.Name]
-			if !ok {
-				res = c.Resources
-			}
-			cpu[c.Name] = b.CPU(res)
-		}
-	}
-	return BoostedCPU(pod, allocated, cpu)
+	return BoostedCPU(pod, allocated, cpu), nil
 }
 
 // BoostedCPU is what a pod of those sizes takes beyond them while containers have that CPU.
-func BoostedCPU(pod *corev1.Pod, sizes map[string]corev1.ResourceRequirements, cpu map[string]int64) (int64, error) {
-	plain, _, err := PodSize(sized(pod, sizes, nil))
-	if err != nil {
-		return 0, err
-	}
-	boosted, _, err := PodSize(sized(pod, sizes, cpu))
-	return boosted - plain, err
-}
-
-// sized answers what counts of a pod at those sizes.
-func sized(pod *corev1.Pod, sizes map[string]corev1.ResourceRequirements, cpu map[string]int64) *corev1.Pod {
-	out := &corev1.Pod{}
-	resize := func(in []corev1.Container) []corev1.Container {
-		list := make([]corev1.Container, len(in))
-		for i := range in {
-			list[i] = corev1.Container{Name: in[i].Name, RestartPolicy: in[i].RestartPolicy, Resources: in[i].Resources}
-			if res, ok := sizes[in[i].Name]; ok {
-				list[i].Resources = res
-			}
-			list[i].Resources = Boosted(list[i].Resources, cpu[in[i].Name])
-		}
-		return list
-	}
-	out.Spec.Containers, out.Spec.InitContainers = resize(pod.Spec.Containers), resize(pod.Spec.InitContainers)
-	return out
+func BoostedCPU(pod *corev1.Pod, sizes Sizes, cpu map[string]int64) int64 {
+	plain, _ := sizes.Total(pod)
+	boosted, _ := sizes.Boosted(cpu).Total(pod)
+	return boosted - plain
 }
 
 // CheckBoosts answers what is wrong with the pod's annotation, nil if there is none or it is right.

@@ -26,6 +26,7 @@ func TestPodSize(t *testing.T) {
 		small   = "resources: {limits: {cpu: 250m, memory: 256Mi}}"
 		large   = "resources: {limits: {cpu: 2, memory: 1Gi}}"
 		sidecar = "restartPolicy: Always, "
+		whole   = "resources: {requests: {cpu: 1, memory: 1Gi}, limits: {cpu: 3, memory: 2Gi}}\n"
 		mi      = 1 << 20
 	)
 	for _, c := range []struct {
@@ -45,6 +46,11 @@ func TestPodSize(t *testing.T) {
 		{"a sidecar runs with the containers", "initContainers: [{name: s, " + sidecar + small + "}]\ncontainers: [{name: a, " + large + "}]", 2250, 1280 * mi},
 		{"a sidecar before an init container", "initContainers: [{name: s, " + sidecar + small + "}, {name: i, " + large + "}]\ncontainers: [{name: a, " + small + "}]", 2250, 1280 * mi},
 		{"a sidecar after an init container", "initContainers: [{name: i, " + large + "}, {name: s, " + sidecar + small + "}]\ncontainers: [{name: a, " + small + "}]", 2000, 1024 * mi},
+		{"the pod as a whole", whole + "containers: [{name: a, " + large + "}]", 3000, 2048 * mi},
+		{"a pod larger than its containers", whole + "initContainers: [{name: i, " + large + "}]\ncontainers: [{name: a}, {name: b, " + small + "}]", 3000, 2048 * mi},
+		{"a pod's request alone", "resources: {requests: {cpu: 3}}\ncontainers: [{name: a, " + large + "}]", 3000, 1024 * mi},
+		{"the pod of one resource", "resources: {limits: {memory: 2Gi}}\ncontainers: [{name: a, " + large + "}]", 2000, 2048 * mi},
+		{"a pod that says nothing", "resources: {}\ncontainers: [{name: a, " + large + "}]", 2000, 1024 * mi},
 		{"sidecars around one", "initContainers: [{name: s, " + sidecar + small + "}, {name: i, " + large + "}, {name: r, " + sidecar + large + "}]\ncontainers: [{name: a, " + small + "}]", 2500, 1536 * mi},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -109,11 +115,12 @@ func TestAllocated(t *testing.T) {
 		want             map[string]string // container → CPU limit
 		cpu              int64
 	}{
-		{"no resize waits", "", map[string]string{"a": "3", "b": "1"}, 4000},
-		{"one waits", `{"a":{"limits":{"cpu":"2"}},"b":{"limits":{"cpu":"1"}}}`, map[string]string{"a": "2", "b": "1"}, 3000},
-		{"of one container", `{"a":{"limits":{"cpu":"500m"}}}`, map[string]string{"a": "500m", "b": "1"}, 1500},
-		{"of a container that isn't there", `{"z":{"limits":{"cpu":"9"}}}`, map[string]string{"a": "3", "b": "1"}, 4000},
-		{"of none", `{}`, map[string]string{"a": "3", "b": "1"}, 4000},
+		{"no resize waits", "", map[string]string{"i": "1", "a": "3", "b": "1"}, 4000},
+		{"one waits", `{"a":{"limits":{"cpu":"2"}},"b":{"limits":{"cpu":"1"}}}`, map[string]string{"i": "1", "a": "2", "b": "1"}, 3000},
+		{"of one container", `{"a":{"limits":{"cpu":"500m"}}}`, map[string]string{"i": "1", "a": "500m", "b": "1"}, 1500},
+		{"of a container that isn't there", `{"z":{"limits":{"cpu":"9"}}}`, map[string]string{"i": "1", "a": "3", "b": "1"}, 4000},
+		{"of an init container", `{"i":{"limits":{"cpu":"5"}}}`, map[string]string{"i": "5", "a": "3", "b": "1"}, 5000},
+		{"of none", `{}`, map[string]string{"i": "1", "a": "3", "b": "1"}, 4000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			pod := podOf(t, spec)

@@ -22,11 +22,12 @@ func DefaultPod(pod *corev1.Pod) {
 		s.SecurityContext = &corev1.PodSecurityContext{}
 	}
 	for i := range s.InitContainers {
-		defaultContainer(&s.InitContainers[i])
+		defaultContainer(&s.InitContainers[i], s.Resources)
 	}
 	for i := range s.Containers {
-		defaultContainer(&s.Containers[i])
+		defaultContainer(&s.Containers[i], s.Resources)
 	}
+	defaultPodResources(s)
 	for i := range s.Volumes {
 		defaultVolume(&s.Volumes[i])
 	}
@@ -48,7 +49,7 @@ func setPtr[T any](field **T, value T) {
 	}
 }
 
-func defaultContainer(c *corev1.Container) {
+func defaultContainer(c *corev1.Container, whole *corev1.ResourceRequirements) {
 	set(&c.TerminationMessagePath, corev1.TerminationMessagePathDefault)
 	set(&c.TerminationMessagePolicy, corev1.TerminationMessageReadFile)
 	if c.ImagePullPolicy == "" {
@@ -77,7 +78,7 @@ func defaultContainer(c *corev1.Container) {
 	}
 	roundUp(c.Resources.Requests)
 	roundUp(c.Resources.Limits)
-	defaultResources(&c.Resources)
+	defaultResources(&c.Resources, whole)
 }
 
 // latest reports an image with the tag latest, or without a tag and without a digest.
@@ -100,8 +101,9 @@ func roundUp(list corev1.ResourceList) {
 	}
 }
 
-// defaultResources sets requests from limits, limits from requests, and both where neither is given.
-func defaultResources(r *corev1.ResourceRequirements) {
+// defaultResources sets requests from limits, limits from requests, and both where neither is given. Of what the pod
+// says as a whole a container has as much as there is, unless it says less itself.
+func defaultResources(r, whole *corev1.ResourceRequirements) {
 	for name, value := range map[corev1.ResourceName]resource.Quantity{
 		corev1.ResourceCPU:    *resource.NewMilliQuantity(v1alpha1.DefaultCPUMilli, resource.DecimalSI),
 		corev1.ResourceMemory: *resource.NewQuantity(v1alpha1.DefaultMemoryBytes, resource.BinarySI),
@@ -116,19 +118,21 @@ func defaultResources(r *corev1.ResourceRequirements) {
 		case requested && limited:
 			continue
 		}
-		if !requested {
-			if r.Requests == nil {
-				r.Requests = corev1.ResourceList{}
-			}
-			r.Requests[name] = value
+		said := says(whole, name)
+		if !requested && (limited || !said) {
+			put(&r.Requests, name, value)
 		}
-		if !limited {
-			if r.Limits == nil {
-				r.Limits = corev1.ResourceList{}
-			}
-			r.Limits[name] = value
+		if !limited && !said {
+			put(&r.Limits, name, value)
 		}
 	}
+}
+
+func put(list *corev1.ResourceList, name corev1.ResourceName, value resource.Quantity) {
+	if *list == nil {
+		*list = corev1.ResourceList{}
+	}
+	(*list)[name] = value
 }
 
 func defaultProbe(p *corev1.Probe) {

@@ -123,7 +123,7 @@ func TestDefaultPullPolicy(t *testing.T) {
 		"localhost/img": "Always", "NOT A NAME": "IfNotPresent", "": "IfNotPresent",
 	} {
 		c := corev1.Container{Image: image}
-		defaultContainer(&c)
+		defaultContainer(&c, nil)
 		if c.ImagePullPolicy != want {
 			t.Errorf("%q: %s, want %s", image, c.ImagePullPolicy, want)
 		}

@@ -42,6 +42,7 @@ var honoured = newPaths(slices.Concat(
 		"schedulerName", "serviceAccountName", "serviceAccount", "automountServiceAccountToken", "enableServiceLinks",
 		"os/name", "hostUsers", "shareProcessNamespace",
 	},
+	below("resources", "requests/**", "limits/**"),
 	below("containers/*", containerFields...),
 	below("initContainers/*", containerFields...),
 	[]string{"initContainers/*/restartPolicy"},
@@ -87,7 +88,7 @@ var downwardFile = []string{
 
 // emptyIsAbsent are fields outside of honoured that templates often leave in a manifest as {}, where that
 // says nothing. Of other fields {} may mean something, as it does of a volume's source.
-var emptyIsAbsent = map[string]bool{"affinity": true, "resources": true}
+var emptyIsAbsent = map[string]bool{"affinity": true}
 
 func below(path string, fields ...string) []string {
 	out := make([]string, len(fields))

@@ -42,7 +42,7 @@ func ValidateMeta(pod *corev1.Pod) field.ErrorList {
 	if v, ok := pod.Annotations[v1alpha1.AnnotationBurst]; ok {
 		b, err := v1alpha1.ParseBurst(v)
 		if err == nil && pod.ResourceVersion == "" { // later a resize may have grown it beyond that
-			err = burstAboveSize(b, pod.Spec.Containers)
+			err = burstAboveSize(b, &pod.Spec)
 		}
 		if err != nil {
 			errs = append(errs, field.Invalid(annotations.Key(v1alpha1.AnnotationBurst), v, err.Error()))
@@ -55,7 +55,7 @@ func ValidateMeta(pod *corev1.Pod) field.ErrorList {
 }
 
 // burstAboveSize refuses bounds below what the pod has anyway.
-func burstAboveSize(b v1alpha1.Burst, containers []corev1.Container) error {
+func burstAboveSize(b v1alpha1.Burst, spec *corev1.PodSpec) error {
 	for _, r := range []struct {
 		name  corev1.ResourceName
 		bound int64
@@ -65,11 +65,15 @@ func burstAboveSize(b v1alpha1.Burst, containers []corev1.Container) error {
 		{corev1.ResourceMemory, b.MemoryBytes, (*resource.Quantity).Value},
 	} {
 		var size resource.Quantity
-		for _, c := range containers {
+		whose := "its containers' limits"
+		for _, c := range spec.Containers {
 			size.Add(c.Resources.Limits[r.name])
 		}
+		if says(spec.Resources, r.name) {
+			size, whose = spec.Resources.Limits[r.name], "its own limits"
+		}
 		if r.bound > 0 && r.bound < r.value(&size) {
-			return fmt.Errorf("%s: must be at least the pod's size, which its containers' limits make %s", r.name, size.String())
+			return fmt.Errorf("%s: must be at least the pod's size, which %s make %s", r.name, whose, size.String())
 		}
 	}
 	return nil
@@ -128,6 +132,7 @@ func validateSpec(spec *corev1.PodSpec) field.ErrorList {
 	}
 	errs = append(errs, validateTolerations(spec.Tolerations, at.Child("tolerations"))...)
 	errs = append(errs, validateTotal(spec, at)...)
+	errs = append(errs, validatePodResources(spec, at)...)
 	errs = append(errs, validateDNS(spec, at.Child("dnsConfig"))...)
 	return append(errs, validatePodSecurity(spec.SecurityContext, at.Child("securityContext"))...)
 }

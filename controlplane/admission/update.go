@@ -59,6 +59,10 @@ func validateSpecUpdate(next, old *corev1.PodSpec) field.ErrorList {
 	} else if !equality.Semantic.DeepEqual(next.Tolerations, old.Tolerations) {
 		errs = append(errs, validateTolerations(next.Tolerations, at.Child("tolerations"))...)
 	}
+	if !equality.Semantic.DeepEqual(same.Resources, old.Resources) {
+		errs = append(errs, field.Forbidden(at.Child("resources"), "pod resources change by the resize subresource only"))
+		same.Resources = old.Resources
+	}
 	if !equality.Semantic.DeepEqual(same, old) {
 		errs = append(errs, field.Forbidden(at, "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations)"))
 	}
@@ -99,17 +103,34 @@ func tolerationsKept(next, old []corev1.Toleration) bool {
 }
 
 // ValidateResize answers what is wrong with a resize. next differs from old in nothing but the requests
-// and limits of containers; that its QoS class stays is for the caller to see.
+// and limits of containers and of the pod itself; that its QoS class stays is for the caller to see.
 func ValidateResize(next, old *corev1.Pod) field.ErrorList {
 	errs := validateTotal(&next.Spec, field.NewPath("spec"))
+	errs = append(errs, validatePodResize(&next.Spec, &old.Spec, field.NewPath("spec"))...)
 	for _, s := range old.Status.ContainerStatuses {
-		if s.State.Running != nil && s.Resources == nil {
-			errs = append(errs, field.Forbidden(field.NewPath("spec"), "Pod running on node without support for resize"))
-			break
+		if s.State.Running == nil {
+			continue
 		}
+		if s.Resources == nil {
+			errs = append(errs, field.Forbidden(field.NewPath("spec"), "Pod running on node without support for resize"))
+		}
+		break // as in Kubernetes, the first tells
 	}
 	errs = append(errs, validateResizes(next.Spec.Containers, old.Spec.Containers, &old.Spec, field.NewPath("spec", "containers"))...)
-	return append(errs, validateResizes(next.Spec.InitContainers, old.Spec.InitContainers, &old.Spec, field.NewPath("spec", "initContainers"))...)
+	at := field.NewPath("spec", "initContainers")
+	errs = append(errs, validateResizes(next.Spec.InitContainers, old.Spec.InitContainers, &old.Spec, at)...)
+	for i := range next.Spec.InitContainers {
+		c := &next.Spec.InitContainers[i]
+		if i >= len(old.Spec.InitContainers) || v1alpha1.Sidecar(c) || equality.Semantic.DeepEqual(c.Resources, old.Spec.InitContainers[i].Resources) {
+			continue
+		}
+		for _, p := range c.ResizePolicy { // one that has run isn't run again
+			if p.RestartPolicy == corev1.RestartContainer {
+				errs = append(errs, field.Forbidden(at.Index(i), "non-sidecar init containers with a resize policy of RestartContainer cannot be resized"))
+			}
+		}
+	}
+	return errs
 }
 
 func validateResizes(next, old []corev1.Container, spec *corev1.PodSpec, at *field.Path) field.ErrorList {

@@ -5,6 +5,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -131,6 +132,7 @@ func TestValidateResize(t *testing.T) {
 		{"reordered", "containers: [{name: a, image: x}, {name: b, image: x}]", "containers: [{name: b, image: x}, {name: a, image: x}]",
 			[]string{"c.name: forbidden", "containers[1].name: forbidden"}},
 		{"container more", "{}", "containers: [{name: c, image: 'example.com/app:1'}, {name: d, image: x}]", []string{"containers: forbidden"}},
+		{"an init container", "initContainers: [{name: i, image: i, resources: {limits: {cpu: 1}}}]\n" + sized(""), "initContainers: [{name: i, image: i, resources: {limits: {cpu: 2}}}]\n" + sized(""), nil},
 		{"policy", sized(""), sized(", resizePolicy: [{resourceName: cpu, restartPolicy: RestartContainer}]"), []string{"c.resizePolicy: forbidden"}},
 	})
 }
@@ -170,6 +172,16 @@ func TestResizeByRestartOfWhatNeverRestarts(t *testing.T) {
 	memory := podOf(t, "restartPolicy: Never\n"+container("resources: {requests: {cpu: 1, memory: 1Gi}, limits: {cpu: 2, memory: 3Gi}}, resizePolicy: [{resourceName: memory, restartPolicy: RestartContainer}]"))
 	expect(t, ValidateResize(cpu, old))
 	expect(t, ValidateResize(memory, old), "c.resources: forbidden")
+}
+
+// Nor is such an init container let in today; it runs once.
+func TestResizeOfAnInitContainerByRestart(t *testing.T) {
+	old := podOf(t, "initContainers: [{name: i, image: i, resizePolicy: [{resourceName: cpu, restartPolicy: RestartContainer}], resources: {limits: {cpu: 1}}}]\n"+sized(""))
+	DefaultPod(old)
+	expect(t, ValidatePod(old), "initContainers[0].resizePolicy[0].restartPolicy: invalid")
+	next := old.DeepCopy()
+	next.Spec.InitContainers[0].Resources.Limits["memory"] = resource.MustParse("1Gi")
+	expect(t, ValidateResize(next, old), "initContainers[0]: forbidden")
 }
 
 func TestResizeWhereTheNodeDoesNotTell(t *testing.T) {

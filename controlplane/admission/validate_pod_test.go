@@ -120,8 +120,8 @@ func TestRefused(t *testing.T) {
 
 		"ephemeralContainers": "ephemeralContainers: [{name: e}]", "runtimeClassName": "runtimeClassName: ''", "readinessGates": "readinessGates: [{conditionType: x}]",
 		"resourceClaims": "resourceClaims: [{name: x}]", "schedulingGates": "schedulingGates: [{name: x}]", "overhead": "overhead: {cpu: 1}",
-		"resources": "resources: {limits: {cpu: 1}}", "hostnameOverride": "hostnameOverride: x",
-		"c.stdin": container("stdin: true"), "c.tty": container("tty: true"), "c.volumeDevices": container("volumeDevices: [{name: a, devicePath: /b}]"),
+		"hostnameOverride": "hostnameOverride: x",
+		"c.stdin":          container("stdin: true"), "c.tty": container("tty: true"), "c.volumeDevices": container("volumeDevices: [{name: a, devicePath: /b}]"),
 		"c.restartPolicy": container("restartPolicy: Always"), "c.restartPolicyRules": container("restartPolicyRules: [{action: Restart}]"),
 	} {
 		t.Run(path, func(t *testing.T) {

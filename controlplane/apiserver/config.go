@@ -54,6 +54,7 @@ type Admission struct {
 	ValidateMeta   func(*corev1.Pod) field.ErrorList
 	ValidateUpdate func(next, old *corev1.Pod) field.ErrorList
 	ValidateResize func(next, old *corev1.Pod) field.ErrorList
+	DefaultResize  func(next, old *corev1.Pod)
 
 	// Of limit ranges. Nil: these are not served. LimitPod comes before Default, and CheckLimits once a pod has its size.
 	DefaultLimitRange  func(*corev1.LimitRange)
@@ -133,7 +134,7 @@ func (c *Config) validate() error {
 	}
 	need(c.Store != nil, "Store")
 	need(c.Scheduler != nil, "Scheduler")
-	need(c.Admission.Default != nil && c.Admission.Validate != nil && c.Admission.ValidateUpdate != nil && c.Admission.ValidateResize != nil, "Admission")
+	need(c.Admission.Default != nil && c.Admission.Validate != nil && c.Admission.ValidateUpdate != nil && c.Admission.ValidateResize != nil && c.Admission.DefaultResize != nil, "Admission")
 	need(c.Streams.Log != nil && c.Streams.Exec != nil && c.Streams.PortForward != nil, "Streams")
 	need(c.Bills != nil, "Bills")
 	need(c.Usage != nil, "Usage")

@@ -47,7 +47,7 @@ func start(t *testing.T, change ...func(*Config)) *harness {
 	h.ledger = newMemoryLedger("n1", controlplane.Demand{CPUMilli: 4000, MemoryBytes: 8 << 30})
 	cfg := Config{
 		Store: h.store, Scheduler: h.ledger, Version: "test",
-		Admission: Admission{Default: testDefault, Validate: testValidate, ValidateUpdate: testValidateUpdate, ValidateResize: testValidateResize},
+		Admission: Admission{Default: testDefault, Validate: testValidate, ValidateUpdate: testValidateUpdate, ValidateResize: testValidateResize, DefaultResize: func(next, old *corev1.Pod) {}},
 		Streams:   Streams{Log: testStream("log"), Exec: testStream("exec"), PortForward: testStream("portforward")},
 		Bills:     testBills,
 		Usage: func() []*nodev1.PodUsage {

@@ -85,7 +85,7 @@ func (s *Server) preparePodWithin(pod *corev1.Pod, l *limits) (note string) {
 		note = s.cfg.Admission.LimitPod(pod, l.ranges)
 	}
 	s.cfg.Admission.Default(pod)
-	s.preparePodStatus(pod, controlplane.PodQOS(&pod.Spec))
+	s.preparePodStatus(pod, v1alpha1.PodQOS(&pod.Spec))
 	noteLimits(pod, note)
 	return note
 }

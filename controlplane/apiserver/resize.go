@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -33,7 +34,7 @@ func (s *Server) serveResize(q *request) error {
 	return s.get(q)
 }
 
-// resized takes the containers' resources from what was sent, and nothing else.
+// resized takes the resources from what was sent, and nothing else.
 func (s *Server) resized(q *request, sent, old *corev1.Pod, manager string) (controlplane.Object, error) {
 	if err := sameObject(q, sent, old); err != nil {
 		return nil, err
@@ -44,13 +45,14 @@ func (s *Server) resized(q *request, sent, old *corev1.Pod, manager string) (con
 		errs = append(errs, field.Forbidden(field.NewPath("status", "phase"), "a finished pod can't be resized"))
 	}
 	if len(errs) == 0 {
+		s.cfg.Admission.DefaultResize(next, old)
 		if equality.Semantic.DeepEqual(next.Spec, old.Spec) {
 			return old, nil
 		}
 		errs = s.cfg.Admission.ValidateResize(next, old)
 	}
-	if len(errs) == 0 && controlplane.PodQOS(&next.Spec) != controlplane.PodQOS(&old.Spec) {
-		errs = append(errs, field.Invalid(field.NewPath("spec"), controlplane.PodQOS(&next.Spec), "Pod QOS Class may not change as a result of resizing"))
+	if len(errs) == 0 && v1alpha1.PodQOS(&next.Spec) != v1alpha1.PodQOS(&old.Spec) {
+		errs = append(errs, field.Invalid(field.NewPath("spec"), v1alpha1.PodQOS(&next.Spec), "Pod QOS Class may not change as a result of resizing"))
 	}
 	if len(errs) > 0 {
 		return nil, apierrors.NewInvalid(q.res.gvk.GroupKind(), old.Name, distinct(errs))
@@ -69,13 +71,15 @@ func (s *Server) resized(q *request, sent, old *corev1.Pod, manager string) (con
 }
 
 func takeResources(next, sent *corev1.Pod) field.ErrorList {
+	if sent.Spec.Resources != nil { // a client that doesn't know of it takes nothing away
+		next.Spec.Resources = sent.Spec.Resources.DeepCopy()
+	}
 	for _, list := range []struct {
 		path     *field.Path
-		init     bool
 		from, to []corev1.Container
 	}{
-		{field.NewPath("spec", "containers"), false, sent.Spec.Containers, next.Spec.Containers},
-		{field.NewPath("spec", "initContainers"), true, sent.Spec.InitContainers, next.Spec.InitContainers},
+		{field.NewPath("spec", "containers"), sent.Spec.Containers, next.Spec.Containers},
+		{field.NewPath("spec", "initContainers"), sent.Spec.InitContainers, next.Spec.InitContainers},
 	} {
 		if len(list.from) != len(list.to) {
 			return field.ErrorList{field.Forbidden(list.path, "containers may not be added or removed on resize")}
@@ -85,16 +89,31 @@ func takeResources(next, sent *corev1.Pod) field.ErrorList {
 			if from.Name != to.Name {
 				return field.ErrorList{field.Forbidden(list.path.Index(i).Child("name"), "containers may not be renamed or reordered on resize")}
 			}
-			if list.init && !v1alpha1.Sidecar(to) {
-				if !equality.Semantic.DeepEqual(from.Resources, to.Resources) {
-					return field.ErrorList{field.Forbidden(list.path.Index(i).Child("resources"), "an init container that doesn't restart always can't be resized")}
-				}
-				continue
+			if !samePolicies(from.ResizePolicy, to.ResizePolicy) {
+				return field.ErrorList{field.Forbidden(list.path.Index(i).Child("resizePolicy"), "only cpu and memory resources are mutable")}
 			}
 			to.Resources.Requests, to.Resources.Limits = from.Resources.Requests.DeepCopy(), from.Resources.Limits.DeepCopy()
 		}
 	}
 	return nil
+}
+
+// samePolicies reports that two resize policies say the same. What isn't said needs no restart.
+func samePolicies(a, b []corev1.ContainerResizePolicy) bool {
+	of := func(list []corev1.ContainerResizePolicy, name corev1.ResourceName) corev1.ResourceResizeRestartPolicy {
+		for _, p := range list {
+			if p.ResourceName == name {
+				return p.RestartPolicy
+			}
+		}
+		return corev1.NotRequired
+	}
+	for _, p := range slices.Concat(a, b) {
+		if of(a, p.ResourceName) != of(b, p.ResourceName) {
+			return false
+		}
+	}
+	return true
 }
 
 // modifySize is a committer: the ledger decides before each commit, and takes its decision back if the
@@ -146,10 +165,7 @@ func (s *Server) decideSize(ctx context.Context, next, old *corev1.Pod) (settle 
 	if err != nil {
 		return nil, err
 	}
-	wish, err := controlplane.PodResize(next)
-	if err != nil {
-		return nil, err
-	}
+	wish := controlplane.PodResize(next)
 	if wish.Since.IsZero() || wish.Infeasible {
 		wish.Since = metav1.Now().Rfc3339Copy().Time
 	}
@@ -222,7 +238,7 @@ var pendingReasons = map[controlplane.ResizeVerdict]string{
 }
 
 // pending keeps the admitted resources beside the spec's, until the resize is admitted or replaced.
-func pending(pod *corev1.Pod, held map[string]corev1.ResourceRequirements, answer controlplane.ResizeAnswer) error {
+func pending(pod *corev1.Pod, held v1alpha1.Sizes, answer controlplane.ResizeAnswer) error {
 	raw, err := json.Marshal(held)
 	if err != nil {
 		return fmt.Errorf("%s: admitted resources: %w", keyOf(pod), err)
@@ -253,24 +269,9 @@ func setPending(pod *corev1.Pod, answer controlplane.ResizeAnswer) {
 
 // tellPending makes the kubelet's event of a verdict.
 func (s *Server) tellPending(ctx context.Context, pod *corev1.Pod, answer controlplane.ResizeAnswer) {
-	type entry struct {
-		Name      string                      `json:"name"`
-		Resources corev1.ResourceRequirements `json:"resources"`
-	}
-	summary := struct {
-		Containers []entry `json:"containers"`
-		Generation int64   `json:"generation"`
-		Error      string  `json:"error"`
-	}{Generation: pod.Generation, Error: answer.Message}
-	for i := range pod.Spec.Containers {
-		summary.Containers = append(summary.Containers, entry{pod.Spec.Containers[i].Name, pod.Spec.Containers[i].Resources})
-	}
-	raw, err := json.Marshal(summary)
-	if err != nil {
-		raw = []byte(answer.Message)
-	}
+	summary := v1alpha1.ResizeSummary(pod, v1alpha1.Asked(pod), pod.Generation, answer.Message)
 	reason := pendingReasons[answer.Verdict]
-	s.record(context.WithoutCancel(ctx), pod, corev1.EventTypeWarning, "Resize"+reason, "Pod resize "+reason+": "+string(raw))
+	s.record(context.WithoutCancel(ctx), pod, corev1.EventTypeWarning, "Resize"+reason, "Pod resize "+reason+": "+summary)
 }
 
 func (s *Server) anyNodeHolds(d controlplane.Demand) bool {
@@ -290,10 +291,7 @@ func (s *Server) Resized(ctx context.Context, d controlplane.ResizeDecision) err
 	changed := false
 	o, err := s.modify(context.WithoutCancel(ctx), d.Key, false, func(current controlplane.Object) (controlplane.Object, error) {
 		pod := current.(*corev1.Pod)
-		wish, err := controlplane.SpecDemand(pod)
-		if err != nil {
-			return nil, err
-		}
+		wish := controlplane.SpecDemand(pod)
 		_, waits := pod.Annotations[v1alpha1.AnnotationAllocated]
 		if changed = string(pod.UID) == d.UID && waits && wish == d.Demand; !changed {
 			return current, nil // it was replaced by a newer one

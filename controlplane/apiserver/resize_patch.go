@@ -15,14 +15,33 @@ import (
 // applied as it is: going through the whole pod's JSON twice costs more than all the rest of a resize.
 type sizePatch struct {
 	Spec struct {
+		Resources  *patchedSize `json:"resources"`
 		Containers []struct {
-			Name      string `json:"name"`
-			Resources struct {
-				Requests map[corev1.ResourceName]*quantity.Quantity `json:"requests"`
-				Limits   map[corev1.ResourceName]*quantity.Quantity `json:"limits"`
-			} `json:"resources"`
+			Name      string      `json:"name"`
+			Resources patchedSize `json:"resources"`
 		} `json:"containers"`
 	} `json:"spec"`
+}
+
+type patchedSize struct {
+	Requests map[corev1.ResourceName]*quantity.Quantity `json:"requests"`
+	Limits   map[corev1.ResourceName]*quantity.Quantity `json:"limits"`
+}
+
+// deletes reports a null, which takes a quantity away.
+func (p *patchedSize) deletes() bool {
+	for _, list := range []map[corev1.ResourceName]*quantity.Quantity{p.Requests, p.Limits} {
+		for _, q := range list {
+			if q == nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p *patchedSize) apply(to *corev1.ResourceRequirements) {
+	to.Requests, to.Limits = merged(to.Requests, p.Requests), merged(to.Limits, p.Limits)
 }
 
 // readSizePatch answers nil for any other patch, also one that is wrong: the way of all patches says how.
@@ -34,6 +53,9 @@ func readSizePatch(p patchBody) *sizePatch {
 	if strict, err := kjson.UnmarshalStrict(p.data, s); err != nil || len(strict) > 0 {
 		return nil
 	}
+	if s.Spec.Resources != nil && s.Spec.Resources.deletes() {
+		return nil
+	}
 	seen := map[string]bool{}
 	for i := range s.Spec.Containers {
 		c := &s.Spec.Containers[i]
@@ -41,12 +63,8 @@ func readSizePatch(p patchBody) *sizePatch {
 			return nil
 		}
 		seen[c.Name] = true
-		for _, list := range []map[corev1.ResourceName]*quantity.Quantity{c.Resources.Requests, c.Resources.Limits} {
-			for _, q := range list {
-				if q == nil { // which deletes it
-					return nil
-				}
-			}
+		if c.Resources.deletes() {
+			return nil
 		}
 	}
 	return s
@@ -66,8 +84,13 @@ func (s *sizePatch) apply(old, next controlplane.Object) bool {
 			return false
 		}
 		last = at
-		res := &to.Spec.Containers[at].Resources
-		res.Requests, res.Limits = merged(res.Requests, c.Resources.Requests), merged(res.Limits, c.Resources.Limits)
+		c.Resources.apply(&to.Spec.Containers[at].Resources)
+	}
+	if p := s.Spec.Resources; p != nil {
+		if to.Spec.Resources == nil {
+			to.Spec.Resources = &corev1.ResourceRequirements{}
+		}
+		p.apply(to.Spec.Resources)
 	}
 	return true
 }

@@ -113,7 +113,9 @@ func TestResizeRefused(t *testing.T) {
 		{"another class", `{"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"1m"}}}]}}`, metav1.StatusReasonInvalid},
 		{"another container", `{"spec":{"containers":[{"name":"d","image":"i"}]}}`, metav1.StatusReasonInvalid},
 		{"negative", string(resizePatch("-1")), metav1.StatusReasonInvalid},
-		{"an init container", `{"spec":{"initContainers":[{"name":"i","resources":{"requests":{"cpu":"2"},"limits":{"cpu":"2"}}}]}}`, metav1.StatusReasonInvalid},
+		{"an init container to another class", `{"spec":{"initContainers":[{"name":"i","resources":{"limits":{"cpu":"2"}}}]}}`, metav1.StatusReasonInvalid},
+		{"the pod, more than any node", `{"spec":{"resources":{"requests":{"cpu":"64","memory":"1Gi"},"limits":{"cpu":"64","memory":"1Gi"}}}}`, metav1.StatusReasonForbidden},
+		{"another policy", `{"spec":{"containers":[{"name":"c","resizePolicy":[{"resourceName":"cpu","restartPolicy":"RestartContainer"}]}]}}`, metav1.StatusReasonInvalid},
 		{"a sidecar to another class", `{"spec":{"initContainers":[{"name":"s","resources":{"limits":{"cpu":"2"}}}]}}`, metav1.StatusReasonInvalid},
 	}
 	for _, tt := range tests {

@@ -181,6 +181,14 @@ func actuated(st *corev1.PodStatus) (controlplane.Demand, bool) {
 			MemoryBytes: max(res.Limits.Memory().Value(), res.Requests.Memory().Value()),
 		})
 	}
+	if whole := st.Resources; whole != nil { // what the pod says as a whole counts in place of its containers
+		if cpu := max(whole.Limits.Cpu().MilliValue(), whole.Requests.Cpu().MilliValue()); cpu > 0 {
+			d.CPUMilli = cpu
+		}
+		if memory := max(whole.Limits.Memory().Value(), whole.Requests.Memory().Value()); memory > 0 {
+			d.MemoryBytes = memory
+		}
+	}
 	return d, true
 }
 

@@ -18,6 +18,9 @@ func (c *Controller) Initial(pod *corev1.Pod) bool {
 	if len(list) == 0 {
 		return false
 	}
+	if v1alpha1.HasPodResources(&pod.Spec) {
+		return false
+	}
 	owner := controlplane.OwnerOf(pod)
 	p := policies{pod.Namespace: list}.holding(pod, owner)
 	if p == nil || p.mode == v1alpha1.AutosizeOff {

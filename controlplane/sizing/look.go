@@ -233,8 +233,8 @@ func planText(plan map[string]change) []string {
 // that waits for room is asked for anew only when it would be another one.
 func (c *Controller) plan(p *policy, pod *corev1.Pod, owner controlplane.Owner, working map[string]int64, now time.Time) map[string]change {
 	held, err := v1alpha1.Allocated(pod)
-	if err != nil {
-		return nil
+	if err != nil || v1alpha1.HasPodResources(&pod.Spec) {
+		return nil // a size as a whole is its owner's to share out
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	"swell.dev/swell/controlplane"
+	"swell.dev/swell/api/v1alpha1"
 )
 
 const mib = mebibyte
@@ -158,13 +158,13 @@ func TestSizedKeepsTheClass(t *testing.T) {
 		}
 		to := amounts{2 + random.Int64N(8000), (1 + random.Int64N(8000)) * mib}
 		spec := corev1.PodSpec{Containers: []corev1.Container{{Resources: r}}}
-		class := controlplane.PodQOS(&spec)
+		class := v1alpha1.PodQOS(&spec)
 		got := sized(&r, to)
 		if sizeOf(&got) != to {
 			t.Fatalf("size is %+v, want %+v, of %+v", sizeOf(&got), to, r)
 		}
 		spec.Containers[0].Resources = got
-		if now := controlplane.PodQOS(&spec); now != class {
+		if now := v1alpha1.PodQOS(&spec); now != class {
 			t.Fatalf("was %s, is %s: %+v → %+v", class, now, r, got)
 		}
 		for name, limit := range got.Limits {

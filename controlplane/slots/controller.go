@@ -275,7 +275,7 @@ func slotPod(template *corev1.Pod, uid string) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: template.Namespace, Name: placeholder + uid, UID: types.UID(uid), Generation: 1, Labels: template.Labels},
 		Spec:       template.Spec,
-		Status:     corev1.PodStatus{Phase: corev1.PodPending, QOSClass: controlplane.PodQOS(&template.Spec)},
+		Status:     corev1.PodStatus{Phase: corev1.PodPending, QOSClass: v1alpha1.PodQOS(&template.Spec)},
 	}
 	pod.Spec.NodeName, pod.Spec.Hostname = "", ""
 	for _, name := range []string{v1alpha1.AnnotationComputeClass, v1alpha1.AnnotationQoS} {

@@ -7,8 +7,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// Format has every quantity of the containers' resources keep its text. The spec must not be shared yet.
+// Format has every quantity of the pod's and the containers' resources keep its text. The spec must not be shared yet.
 func Format(spec *corev1.PodSpec) {
+	if spec.Resources != nil {
+		formatResources(spec.Resources)
+	}
 	for i := range spec.InitContainers {
 		formatResources(&spec.InitContainers[i].Resources)
 	}

@@ -6,9 +6,8 @@ import (
 	"sync"
 	"syscall"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"swell.dev/swell/cgroups"
+	"swell.dev/swell/nodelet"
 )
 
 // sizes are what the tree knows of a pod: its containers' resources, and how much CPU it has beyond them now. A
@@ -18,11 +17,10 @@ type sizes struct {
 	room   int64      // see SetMemoryBurst
 
 	mu          sync.Mutex // guards what follows, and orders writes of CPU quotas
-	class       corev1.PodQOSClass
-	containers  map[string]corev1.ResourceRequirements
-	scores      map[string]int // oom_score_adj of containers' processes
-	extra       int64          // milli-CPU beyond the sum
-	extraMemory int64          // bytes beyond the sum
+	known       bool       // size is what the kernel was told
+	size        nodelet.PodSize
+	extra       int64 // milli-CPU beyond the sum
+	extraMemory int64 // bytes beyond the sum
 	pod         *held
 	held        []*held // containers
 }
@@ -124,11 +122,11 @@ func (t *Tree) SetBurst(podUID string, extra int64) (done bool, err error) {
 
 // open opens the quotas of the pod and of its containers that run. s.pod stays nil where the pod has no limit.
 func (s *sizes) open(t *Tree, podUID string) error {
-	base := podLimits(s.containers).Quota
+	base := podLimits(s.size).Quota
 	if base == cgroups.Unlimited {
 		return nil
 	}
-	for name, r := range s.containers {
+	for name := range s.size.Containers {
 		q, err := t.pod(podUID).Child(name).OpenQuota()
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it doesn't run
@@ -136,7 +134,7 @@ func (s *sizes) open(t *Tree, podUID string) error {
 		if err != nil {
 			return err
 		}
-		s.held = append(s.held, &held{q, limitsOf(r).Quota})
+		s.held = append(s.held, &held{q, limitsOf(s.size, name).Quota})
 	}
 	q, err := t.pod(podUID).OpenQuota()
 	if err != nil {
@@ -193,11 +191,14 @@ func withBurst(l cgroups.Limits, extra, memory int64) cgroups.Limits {
 
 // withoutBurst takes a burst out of what the kernel holds for a container. One that started meanwhile has none.
 func (s *sizes) withoutBurst(name string, l cgroups.Limits) cgroups.Limits {
-	r, ok := s.containers[name]
-	if !ok {
+	if _, ok := s.size.Containers[name]; !ok {
 		return l
 	}
-	size := limitsOf(r)
+	return s.plain(limitsOf(s.size, name), l)
+}
+
+// plain takes a burst out of what the kernel holds for a group of that size.
+func (s *sizes) plain(size, l cgroups.Limits) cgroups.Limits {
 	if s.extra > 0 && l.Quota == withBurst(size, s.extra, 0).Quota {
 		l.Quota -= quotaOfExtra(s.extra)
 	}
@@ -215,7 +216,7 @@ func (t *Tree) Size(podUID string) int64 {
 	s := t.known(podUID)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if quota := podLimits(s.containers).Quota; len(s.containers) > 0 && quota != cgroups.Unlimited {
+	if quota := podLimits(s.size).Quota; s.known && quota != cgroups.Unlimited {
 		return cgroups.MilliOfQuota(quota)
 	}
 	return 0

@@ -7,6 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"swell.dev/swell/cgroups"
+	"swell.dev/swell/nodelet"
 )
 
 const mib = 1 << 20
@@ -26,13 +27,37 @@ func resources(cpuRequest, cpuLimit, memoryRequest, memoryLimit string) corev1.R
 	return corev1.ResourceRequirements{Requests: list(cpuRequest, memoryRequest), Limits: list(cpuLimit, memoryLimit)}
 }
 
+func ptr[T any](v T) *T { return &v }
+
 func TestLimits(t *testing.T) {
 	const none = cgroups.Unlimited
 	for _, c := range []struct {
 		name       string
 		containers map[string]corev1.ResourceRequirements
+		whole      *corev1.ResourceRequirements
+		shared     bool
 		a, pod     cgroups.Limits
 	}{
+		{
+			name: "a pod of its own, and a container that has what the pod has", whole: ptr(resources("1", "2", "", "1Gi")), shared: true,
+			containers: map[string]corev1.ResourceRequirements{"a": {}, "b": resources("100m", "200m", "", "10Mi")},
+			a:          cgroups.Limits{Shares: 2048, Quota: 200_000, Memory: 1024 * mib}, pod: cgroups.Limits{Shares: 1024, Quota: 200_000, Memory: 1024 * mib},
+		},
+		{
+			name: "a container's own within the pod's", whole: ptr(resources("1", "2", "", "1Gi")), shared: true,
+			containers: map[string]corev1.ResourceRequirements{"a": resources("100m", "200m", "", "10Mi"), "b": {}},
+			a:          cgroups.Limits{Shares: 102, Quota: 20_000, Memory: 10 * mib}, pod: cgroups.Limits{Shares: 1024, Quota: 200_000, Memory: 1024 * mib},
+		},
+		{
+			name: "each resource by itself", whole: ptr(resources("1", "2", "", "1Gi")), shared: true,
+			containers: map[string]corev1.ResourceRequirements{"a": resources("100m", "", "", "10Mi")},
+			a:          cgroups.Limits{Shares: 102, Quota: 200_000, Memory: 10 * mib}, pod: cgroups.Limits{Shares: 1024, Quota: 200_000, Memory: 1024 * mib},
+		},
+		{
+			name: "what init containers make of a pod isn't theirs to share", whole: ptr(resources("1", "2", "", "1Gi")),
+			containers: map[string]corev1.ResourceRequirements{"a": resources("100m", "", "", "")},
+			a:          cgroups.Limits{Shares: 102, Quota: none, Memory: none}, pod: cgroups.Limits{Shares: 1024, Quota: 200_000, Memory: 1024 * mib},
+		},
 		{
 			name: "one", containers: map[string]corev1.ResourceRequirements{"a": resources("250m", "500m", "32Mi", "64Mi")},
 			a: cgroups.Limits{Shares: 256, Quota: 50_000, Memory: 64 * mib}, pod: cgroups.Limits{Shares: 256, Quota: 50_000, Memory: 64 * mib},
@@ -73,10 +98,11 @@ func TestLimits(t *testing.T) {
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if got := limitsOf(c.containers["a"]); got != c.a {
+			size := nodelet.PodSize{Pod: c.whole, Shared: c.shared, Containers: c.containers}
+			if got := limitsOf(size, "a"); got != c.a {
 				t.Errorf("container: %+v, want %+v", got, c.a)
 			}
-			if got := podLimits(c.containers); got != c.pod {
+			if got := podLimits(size); got != c.pod {
 				t.Errorf("pod: %+v, want %+v", got, c.pod)
 			}
 		})
@@ -87,7 +113,7 @@ func TestResourcesOf(t *testing.T) {
 	for _, r := range []corev1.ResourceRequirements{
 		resources("250m", "500m", "", "64Mi"), resources("1", "", "", ""), resources("1500m", "1500m", "", "1Gi"), resources("0", "10m", "", ""),
 	} {
-		got := resourcesOf(limitsOf(r))
+		got := resourcesOf(limits(r))
 		for name, want := range map[string][2]*resource.Quantity{
 			"request": {r.Requests.Cpu(), got.Requests.Cpu()}, "limit": {r.Limits.Cpu(), got.Limits.Cpu()}, "memory": {r.Limits.Memory(), got.Limits.Memory()},
 		} {

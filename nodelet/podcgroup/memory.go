@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"swell.dev/swell/cgroups"
 )
 
@@ -19,7 +17,7 @@ func (t *Tree) Memory(podUID string) (size, extra int64, err error) {
 	defer s.memory.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	size = podLimits(s.containers).Memory
+	size = podLimits(s.size).Memory
 	if size == cgroups.Unlimited {
 		return 0, 0, nil
 	}
@@ -96,24 +94,24 @@ type limitedGroup struct {
 func (t *Tree) limited(podUID string, s *sizes) []limitedGroup {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	size := podLimits(s.containers).Memory
+	size := podLimits(s.size).Memory
 	if size == cgroups.Unlimited {
 		return nil
 	}
 	pod := t.pod(podUID)
-	out := []limitedGroup{{pod, size, 0}}
-	for name, r := range s.containers {
+	out := []limitedGroup{{pod, size, t.high(s, t.qos.ofPod(s.size))}}
+	for name := range s.size.Containers {
 		if c := pod.Child(name); c.Exists() {
-			out = append(out, limitedGroup{c, limitsOf(r).Memory, t.high(s, r)})
+			out = append(out, limitedGroup{c, limitsOf(s.size, name).Memory, t.high(s, t.qos.of(s.size, name))})
 		}
 	}
 	return out
 }
 
-// high answers memory.high of a container that isn't guarded. One that is guarded has the guard instead: it shall
+// high answers memory.high of a group that isn't guarded. One that is guarded has the guard instead: it shall
 // grow there, not be slowed down before. The caller holds s.mu.
-func (t *Tree) high(s *sizes, r corev1.ResourceRequirements) int64 {
-	if q := t.qos.of(s.class, r); q.High != 0 {
+func (t *Tree) high(s *sizes, q cgroups.MemoryQoS) int64 {
+	if q.High != 0 {
 		return q.High + s.extraMemory
 	}
 	return 0

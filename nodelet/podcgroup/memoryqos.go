@@ -33,8 +33,16 @@ func (q MemoryQoS) Validate() error {
 	return nil
 }
 
-// of answers a container's share of it.
-func (q MemoryQoS) of(class corev1.PodQOSClass, r corev1.ResourceRequirements) cgroups.MemoryQoS {
+// of answers a container's share of it. One that has the pod's limit is slowed down with the pod.
+func (q MemoryQoS) of(size nodelet.PodSize, container string) cgroups.MemoryQoS {
+	r := size.Containers[container]
+	if size.Shared && r.Limits.Memory().IsZero() {
+		return q.reserved(size.Class, r.Requests.Memory().Value())
+	}
+	return q.group(size.Class, r)
+}
+
+func (q MemoryQoS) group(class corev1.PodQOSClass, r corev1.ResourceRequirements) cgroups.MemoryQoS {
 	asked, limit := requestOf(r, corev1.ResourceMemory), r.Limits.Memory().Value()
 	request := asked.Value()
 	out := q.reserved(class, request)
@@ -63,10 +71,18 @@ func (q MemoryQoS) reserved(class corev1.PodQOSClass, request int64) (out cgroup
 	return out
 }
 
-// ofPod answers what protects the pod's group: the sum, since children aren't protected beyond it.
+// ofPod answers what holds for the pod's group: to protect, the sum, since children aren't protected beyond it. A pod
+// is slowed down as a whole only where it says what it has as a whole.
 func (q MemoryQoS) ofPod(size nodelet.PodSize) (out cgroups.MemoryQoS) {
-	for _, r := range size.Containers {
-		c := q.of(size.Class, r)
+	switch {
+	case size.Shared:
+		return q.group(size.Class, *size.Pod)
+	case size.Pod != nil:
+		asked := requestOf(*size.Pod, corev1.ResourceMemory)
+		return q.reserved(size.Class, asked.Value())
+	}
+	for name := range size.Containers {
+		c := q.of(size, name)
 		out.Min += c.Min
 		out.Low += c.Low
 	}
@@ -75,7 +91,7 @@ func (q MemoryQoS) ofPod(size nodelet.PodSize) (out cgroups.MemoryQoS) {
 
 // Unified implements nodelet.Cgroups. A kernel that kills for want of memory kills all of a container, as with a
 // kubelet whose singleProcessOOMKill isn't set; and containers have no swap, as with swapBehavior NoSwap.
-func (t *Tree) Unified(class corev1.PodQOSClass, r corev1.ResourceRequirements) map[string]string {
+func (t *Tree) Unified(size nodelet.PodSize, container string) map[string]string {
 	if t.version == 1 {
 		return nil
 	}
@@ -83,7 +99,7 @@ func (t *Tree) Unified(class corev1.PodQOSClass, r corev1.ResourceRequirements) 
 	if t.swaps {
 		out["memory.swap.max"] = "0"
 	}
-	q := t.qos.of(class, r)
+	q := t.qos.of(size, container)
 	for file, bytes := range map[string]int64{"memory.min": q.Min, "memory.low": q.Low, "memory.high": q.High} {
 		if bytes > 0 {
 			out[file] = strconv.FormatInt(bytes, 10)

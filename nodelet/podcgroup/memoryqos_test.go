@@ -39,7 +39,8 @@ func TestMemoryQoS(t *testing.T) {
 		{name: "nothing given", qos: on, class: best, want: cgroups.MemoryQoS{High: 900 * mib}},
 		{name: "half way", qos: MemoryQoS{Throttling: 0.5}, class: burstable, request: "100Mi", limit: "201Mi", want: cgroups.MemoryQoS{High: 150*mib + mib/2}},
 	} {
-		if got := c.qos.of(c.class, resources("", "", c.request, c.limit)); got != c.want {
+		size := nodelet.PodSize{Class: c.class, Containers: map[string]corev1.ResourceRequirements{"a": resources("", "", c.request, c.limit)}}
+		if got := c.qos.of(size, "a"); got != c.want {
 			t.Errorf("%s: got %+v, want %+v", c.name, got, c.want)
 		}
 	}
@@ -48,6 +49,20 @@ func TestMemoryQoS(t *testing.T) {
 	}})
 	if want := (cgroups.MemoryQoS{Low: 150 * mib}); sum != want {
 		t.Errorf("a pod has %+v, want %+v", sum, want)
+	}
+	// A pod that says what it has as a whole is slowed down as a whole, and so are those that have its limit.
+	shared := nodelet.PodSize{Class: burstable, Pod: ptr(resources("", "", "200Mi", "400Mi")), Shared: true, Containers: map[string]corev1.ResourceRequirements{
+		"a": resources("", "", "100Mi", "200Mi"), "b": resources("", "", "50Mi", ""), "c": {},
+	}}
+	for got, want := range map[cgroups.MemoryQoS]cgroups.MemoryQoS{
+		on.ofPod(shared):   {Low: 200 * mib, High: 380 * mib},
+		on.of(shared, "a"): {Low: 100 * mib, High: 190 * mib},
+		on.of(shared, "b"): {Low: 50 * mib},
+		on.of(shared, "c"): {},
+	} {
+		if got != want {
+			t.Errorf("a pod with resources of its own: got %+v, want %+v", got, want)
+		}
 	}
 	for _, factor := range []float64{-0.1, 1.1} {
 		if err := (MemoryQoS{Throttling: factor}).Validate(); err == nil {
@@ -61,7 +76,7 @@ func TestMemoryQoS(t *testing.T) {
 func TestMemoryIsProtected(t *testing.T) {
 	tree, h := testTree(t)
 	if h.Version() == 1 {
-		if got := tree.Unified(corev1.PodQOSGuaranteed, resources("", "", "64Mi", "64Mi")); got != nil {
+		if got := tree.Unified(nodelet.PodSize{Class: corev1.PodQOSGuaranteed, Containers: map[string]corev1.ResourceRequirements{"a": resources("", "", "64Mi", "64Mi")}}, "a"); got != nil {
 			t.Errorf("version 1 has %v", got)
 		}
 		t.Skip("memory.min and memory.low need cgroup v2")
@@ -87,11 +102,11 @@ func TestMemoryIsProtected(t *testing.T) {
 	want(tree.parent.Path(), 64, 32, 0)
 	want(tree.pod("b").Path(), 0, 32, 0)
 	want(tree.ContainerPath("b", "a"), 0, 32, 122)
-	if got := tree.Unified(corev1.PodQOSBurstable, burstable); got["memory.low"] != fmt.Sprint(32*mib) || got["memory.high"] != fmt.Sprint(122*mib) ||
+	if got := tree.Unified(size(corev1.PodQOSBurstable, burstable), "a"); got["memory.low"] != fmt.Sprint(32*mib) || got["memory.high"] != fmt.Sprint(122*mib) ||
 		got["memory.oom.group"] != "1" {
 		t.Errorf("a container is made with %v", got)
 	}
-	for file, value := range tree.Unified(corev1.PodQOSBurstable, burstable) { // as a runtime does
+	for file, value := range tree.Unified(size(corev1.PodQOSBurstable, burstable), "a") { // as a runtime does
 		must(t, os.WriteFile(filepath.Join("/sys/fs/cgroup", tree.ContainerPath("b", "a"), file), []byte(value), 0))
 	}
 

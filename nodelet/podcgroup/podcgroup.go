@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/cgroups"
 	"swell.dev/swell/internal/oomscore"
 	"swell.dev/swell/nodelet"
@@ -114,7 +115,7 @@ func (t *Tree) lift(podUID string, size nodelet.PodSize) error {
 	defer s.memory.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.containers != nil {
+	if s.known {
 		return nil
 	}
 	err := t.pod(podUID).Lift()
@@ -165,20 +166,20 @@ func (t *Tree) apply(ctx context.Context, podUID string, size nodelet.PodSize, k
 	for range len(names) + 1 { // a container may end meanwhile, and its cgroup with it
 		var changes []cgroups.Change
 		for _, name := range names {
-			if c, r := g.Child(name), size.Containers[name]; c.Exists() {
-				changes = append(changes, cgroups.Change{Group: c, To: to(c, limitsOf(r), t.qos.of(size.Class, r))})
+			if c := g.Child(name); c.Exists() {
+				changes = append(changes, cgroups.Change{Group: c, To: to(c, limitsOf(size, name), t.qos.of(size, name))})
 			}
 		}
-		err = cgroups.Resize(ctx, cgroups.Change{Group: g, To: to(g, podLimits(size.Containers), pod)}, changes)
+		err = cgroups.Resize(ctx, cgroups.Change{Group: g, To: to(g, podLimits(size), pod)}, changes)
 		if !errors.Is(err, fs.ErrNotExist) || !g.Exists() {
 			break
 		}
 	}
 	if err == nil {
-		err = errors.Join(t.reserve(podUID, pod, exactly), t.rescore(podUID, s.scores, size.OOMScores))
+		err = errors.Join(t.reserve(podUID, pod, exactly), t.rescore(podUID, s.size.OOMScores, size.OOMScores))
 	}
 	if err == nil {
-		s.class, s.containers, s.scores = size.Class, size.Containers, size.OOMScores
+		s.size, s.known = size, true
 	}
 	return inUse(err)
 }
@@ -215,8 +216,17 @@ func requestOf(r corev1.ResourceRequirements, name corev1.ResourceName) resource
 	return r.Limits[name]
 }
 
-// limitsOf turns resources into the kernel's limits, as the kubelet does.
-func limitsOf(r corev1.ResourceRequirements) cgroups.Limits {
+// limitsOf turns a container's resources into the kernel's limits, as the kubelet does.
+func limitsOf(size nodelet.PodSize, container string) cgroups.Limits {
+	r := size.Containers[container]
+	if size.Shared {
+		sizes := v1alpha1.Sizes{v1alpha1.WholePod: *size.Pod, container: r}
+		r = sizes.Of(container)
+	}
+	return limits(r)
+}
+
+func limits(r corev1.ResourceRequirements) cgroups.Limits {
 	request := requestOf(r, corev1.ResourceCPU)
 	l := cgroups.Limits{
 		Shares: cgroups.SharesOf(request.MilliValue()),
@@ -229,10 +239,14 @@ func limitsOf(r corev1.ResourceRequirements) cgroups.Limits {
 	return l
 }
 
-func podLimits(containers map[string]corev1.ResourceRequirements) cgroups.Limits {
+// podLimits are those of the pod's own group.
+func podLimits(size nodelet.PodSize) cgroups.Limits {
+	if size.Pod != nil {
+		return limits(*size.Pod)
+	}
 	var milli, memory int64
 	cpuLimited, memoryLimited := true, true
-	for _, r := range containers {
+	for _, r := range size.Containers {
 		request := requestOf(r, corev1.ResourceCPU)
 		milli += request.MilliValue()
 		memory += r.Limits.Memory().Value()
@@ -242,11 +256,11 @@ func podLimits(containers map[string]corev1.ResourceRequirements) cgroups.Limits
 	l := cgroups.Limits{Shares: cgroups.SharesOf(milli), Quota: cgroups.Unlimited, Memory: cgroups.Unlimited}
 	if cpuLimited {
 		// The least quota of each container may be more than the quota of their sum.
-		for _, r := range containers {
+		for _, r := range size.Containers {
 			l.Quota = max(l.Quota, 0) + cgroups.QuotaOf(r.Limits.Cpu().MilliValue())
 		}
 	}
-	if memoryLimited && len(containers) > 0 {
+	if memoryLimited && len(size.Containers) > 0 {
 		l.Memory = memory
 	}
 	return l
@@ -258,6 +272,13 @@ func (t *Tree) Read(podUID string, containers []string) (nodelet.Actual, error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := nodelet.Actual{}
+	if s.size.Shared {
+		l, err := t.pod(podUID).Read()
+		if err != nil {
+			return nil, err
+		}
+		out[v1alpha1.WholePod] = resourcesOf(s.plain(podLimits(s.size), l))
+	}
 	for _, name := range containers {
 		l, err := t.pod(podUID).Child(name).Read()
 		if errors.Is(err, fs.ErrNotExist) {

@@ -51,7 +51,7 @@ func start(t *testing.T, tree *Tree, h *cgroups.Hierarchy, uid, name string, r c
 	t.Helper()
 	g := h.Group(tree.ContainerPath(uid, name))
 	must(t, g.Create())
-	l := limitsOf(r)
+	l := limits(r)
 	must(t, g.SetMemory(t.Context(), l.Memory))
 	must(t, g.SetCPU(l.Shares, l.Quota))
 	return startIn(t, g, hold)
@@ -153,9 +153,9 @@ func TestResizeAndReadBack(t *testing.T) {
 		must(t, err)
 		running := map[string]corev1.ResourceRequirements{"a": next["a"], "b": next["b"]} // c isn't
 		wantActual(t, got, running)
-		wantKernel(t, h, tree.pod("u").Path(), podLimits(next))
+		wantKernel(t, h, tree.pod("u").Path(), podLimits(nodelet.PodSize{Containers: next}))
 		for name, r := range running {
-			wantKernel(t, h, tree.ContainerPath("u", name), limitsOf(r))
+			wantKernel(t, h, tree.ContainerPath("u", name), limits(r))
 		}
 		read, err := tree.Read("u", []string{"a", "b", "c"})
 		must(t, err)
@@ -186,9 +186,9 @@ func TestMemoryInUseChangesNothing(t *testing.T) {
 	if !errors.Is(err, nodelet.ErrMemoryInUse) {
 		t.Fatalf("got %v", err)
 	}
-	wantKernel(t, h, tree.pod("u").Path(), podLimits(sizes))
-	wantKernel(t, h, tree.ContainerPath("u", "a"), limitsOf(sizes["a"]))
-	wantKernel(t, h, tree.ContainerPath("u", "b"), limitsOf(sizes["b"]))
+	wantKernel(t, h, tree.pod("u").Path(), podLimits(nodelet.PodSize{Containers: sizes}))
+	wantKernel(t, h, tree.ContainerPath("u", "a"), limits(sizes["a"]))
+	wantKernel(t, h, tree.ContainerPath("u", "b"), limits(sizes["b"]))
 
 	// A nodelet was killed after it had grown the pod and before it noted that: the next one ensures the
 	// size that it knows of, which must not keep it from going on to the one that was asked for.
@@ -196,8 +196,8 @@ func TestMemoryInUseChangesNothing(t *testing.T) {
 	if err := tree.EnsurePod("u", nodelet.PodSize{Containers: small}); !errors.Is(err, nodelet.ErrMemoryInUse) {
 		t.Fatalf("got %v", err)
 	}
-	wantKernel(t, h, tree.ContainerPath("u", "a"), limitsOf(sizes["a"]))
-	wantKernel(t, h, tree.pod("u").Path(), podLimits(sizes))
+	wantKernel(t, h, tree.ContainerPath("u", "a"), limits(sizes["a"]))
+	wantKernel(t, h, tree.pod("u").Path(), podLimits(nodelet.PodSize{Containers: sizes}))
 	got, err := tree.Resize(t.Context(), "u", nodelet.PodSize{Containers: sizes})
 	must(t, err)
 	wantActual(t, got, sizes)
@@ -213,7 +213,7 @@ func TestMemoryInUseChangesNothing(t *testing.T) {
 	got, err = tree.Resize(t.Context(), "u", nodelet.PodSize{Containers: small})
 	must(t, err)
 	wantActual(t, got, small)
-	wantKernel(t, h, tree.pod("u").Path(), podLimits(small))
+	wantKernel(t, h, tree.pod("u").Path(), podLimits(nodelet.PodSize{Containers: small}))
 }
 
 // Containers end while their pod is resized; the resize is of those that are left.
@@ -232,7 +232,7 @@ func TestResizeWhileContainersEnd(t *testing.T) {
 			t.Fatalf("resize %d: %v", i, err)
 		}
 		must(t, <-gone)
-		wantKernel(t, h, tree.pod("u").Path(), podLimits(next))
-		wantKernel(t, h, tree.ContainerPath("u", "a"), limitsOf(next["a"]))
+		wantKernel(t, h, tree.pod("u").Path(), podLimits(nodelet.PodSize{Containers: next}))
+		wantKernel(t, h, tree.ContainerPath("u", "a"), limits(next["a"]))
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/nodelet"
 )
 
@@ -27,7 +28,11 @@ func (c *Cgroups) EnsurePod(podUID string, size nodelet.PodSize) error {
 	if c.pods == nil {
 		c.pods = map[string]map[string]corev1.ResourceRequirements{}
 	}
-	c.pods[podUID] = maps.Clone(size.Containers)
+	held := maps.Clone(size.Containers)
+	if size.Shared {
+		held[v1alpha1.WholePod] = *size.Pod
+	}
+	c.pods[podUID] = held
 	return nil
 }
 
@@ -37,7 +42,7 @@ func (c *Cgroups) ContainerPath(podUID, container string) string {
 }
 
 // Unified implements nodelet.Cgroups.
-func (c *Cgroups) Unified(corev1.PodQOSClass, corev1.ResourceRequirements) map[string]string {
+func (c *Cgroups) Unified(nodelet.PodSize, string) map[string]string {
 	return nil
 }
 
@@ -54,7 +59,7 @@ func (c *Cgroups) Read(podUID string, containers []string) (nodelet.Actual, erro
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	out := make(nodelet.Actual, len(containers))
-	for _, name := range containers {
+	for _, name := range slices.Concat(containers, []string{v1alpha1.WholePod}) {
 		if res, ok := c.pods[podUID][name]; ok {
 			out[name] = res
 		}

@@ -146,16 +146,10 @@ func (m *Manager) downwardValue(a nodelet.Assignment, item *corev1.DownwardAPIVo
 		if err != nil {
 			return "", err
 		}
-		res, ok := allocated[name]
-		for i := range a.Pod.Spec.InitContainers {
-			if c := &a.Pod.Spec.InitContainers[i]; c.Name == name {
-				res, ok = c.Resources, true
-			}
-		}
-		if !ok {
+		if _, ok := allocated[name]; !ok || name == v1alpha1.WholePod {
 			return "", fmt.Errorf("container %s not found", name)
 		}
-		return nodelet.ContainerResource(res, item.ResourceFieldRef, m.cfg.CPUCapacity, m.cfg.MemoryCapacity)
+		return nodelet.ContainerResource(allocated.Of(name), item.ResourceFieldRef, m.cfg.CPUCapacity, m.cfg.MemoryCapacity)
 	}
 	return "", fmt.Errorf("downward API file %q: names no field", item.Path)
 }

@@ -202,16 +202,14 @@ func (m *Manager) memorySize(pod *corev1.Pod, source *corev1.EmptyDirVolumeSourc
 	if err != nil {
 		return size
 	}
-	var sum int64
-	for _, res := range allocated {
-		one := res.Limits.Memory().Value()
-		if one == 0 {
+	for name := range allocated {
+		if res := allocated.Of(name); res.Limits.Memory().IsZero() {
 			return size // a container without a limit leaves the pod without one
 		}
-		sum += one
 	}
-	if size == 0 || sum < size {
-		return sum
+	whole := allocated.Whole(pod)
+	if most := whole.Limits.Memory().Value(); size == 0 || most < size {
+		return most
 	}
 	return size
 }

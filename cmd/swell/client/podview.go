@@ -2,6 +2,7 @@ package client
 
 import (
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -127,41 +128,34 @@ func podRestarts(pod *corev1.Pod, now time.Time) string {
 	return strconv.Itoa(count)
 }
 
-// podSize is the pod's CPU and memory: what it has and, after an arrow, what it shall have.
+// podSize is the pod's CPU and memory, counted as billing does: what it has and, after an arrow, what it shall have.
 func podSize(pod *corev1.Pod) (cpu, memory string) {
-	var want, have [2]int64
-	allocated, err := v1alpha1.Allocated(pod)
+	asked := v1alpha1.Asked(pod)
+	has, err := v1alpha1.Allocated(pod)
 	if err != nil {
-		allocated = nil // the annotation can't be read: fall back on what is asked for
+		has = asked // the annotation can't be read: fall back on what is asked for
 	}
-	for i := range pod.Spec.Containers {
-		c := &pod.Spec.Containers[i]
-		add(&want, c.Resources)
-		now, ok := allocated[c.Name]
-		if !ok {
-			now = c.Resources
-		}
-		for j := range pod.Status.ContainerStatuses {
-			if s := &pod.Status.ContainerStatuses[j]; s.Name == c.Name && s.Resources != nil && s.State.Running != nil {
-				now = *s.Resources
+	has = maps.Clone(has)
+	for _, list := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
+		for i := range list {
+			if s := &list[i]; s.Resources != nil && s.State.Running != nil {
+				has[s.Name] = *s.Resources
 			}
 		}
-		add(&have, now)
 	}
-	cpu, memory = cpuText(have[0]), memoryText(have[1])
-	if want[0] != have[0] {
-		cpu += "→" + cpuText(want[0])
+	if _, said := has[v1alpha1.WholePod]; said && pod.Status.Resources != nil {
+		has[v1alpha1.WholePod] = *pod.Status.Resources
 	}
-	if want[1] != have[1] {
-		memory += "→" + memoryText(want[1])
+	wantCPU, wantMemory := asked.Total(pod)
+	haveCPU, haveMemory := has.Total(pod)
+	cpu, memory = cpuText(haveCPU), memoryText(haveMemory)
+	if wantCPU != haveCPU {
+		cpu += "→" + cpuText(wantCPU)
+	}
+	if wantMemory != haveMemory {
+		memory += "→" + memoryText(wantMemory)
 	}
 	return cpu, memory
-}
-
-// add counts as billing does: the limit, or the request where that is larger or alone.
-func add(sum *[2]int64, r corev1.ResourceRequirements) {
-	sum[0] += max(r.Limits.Cpu().MilliValue(), r.Requests.Cpu().MilliValue())
-	sum[1] += max(r.Limits.Memory().Value(), r.Requests.Memory().Value())
 }
 
 // condition answers the pod's condition of that type, nil if it has none that is true.

@@ -15,10 +15,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/watch"
 
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/internal/console"
 )
 
-// resizing is a wish for a container's size.
+// resizing is a wish for a container's size, or v1alpha1.WholePod's.
 type resizing struct {
 	pod, container string
 	cpu, memory    string
@@ -32,6 +33,7 @@ func (a *app) newResizeCommand() *cobra.Command {
 		Use:   "resize POD",
 		Short: "Change the size of a running pod",
 		Long: `Change CPU and memory of a running container, in place: its processes and connections stay.
+Of a pod that says what it has as a whole (spec.resources), that is changed unless a container is named.
 Request and limit are both set to the value. The command waits until the kernel has the new size, and
 fails if the node is full (the resize then stays deferred and happens when room frees), could never
 hold it, or refused it.`,
@@ -43,7 +45,7 @@ hold it, or refused it.`,
 	c := a.addConnection(cmd)
 	c.addNamespace(a, cmd)
 	f := cmd.Flags()
-	f.StringVarP(&r.container, "container", "c", "", "container (may be left out if there is only one)")
+	f.StringVarP(&r.container, "container", "c", "", "container (may be left out if there is only one, or if the pod has a size as a whole)")
 	f.StringVar(&r.cpu, "cpu", "", "CPUs: 2, 1.5, 250m")
 	f.StringVar(&r.memory, "memory", "", "memory: 512Mi, 2Gi")
 	f.BoolVar(&r.wait, "wait", true, "wait until the new size is in effect")
@@ -107,10 +109,12 @@ func (r *resizing) run(ctx context.Context, s *session, cmd *cobra.Command, out 
 		return err
 	}
 
-	body, err := json.Marshal(map[string]any{"spec": map[string]any{"containers": []any{map[string]any{
-		"name":      r.container,
-		"resources": corev1.ResourceRequirements{Requests: size, Limits: size},
-	}}}})
+	resources := corev1.ResourceRequirements{Requests: size, Limits: size}
+	spec := map[string]any{"resources": resources}
+	if r.container != v1alpha1.WholePod {
+		spec = map[string]any{"containers": []any{map[string]any{"name": r.container, "resources": resources}}}
+	}
+	body, err := json.Marshal(map[string]any{"spec": spec})
 	if err != nil {
 		return err
 	}
@@ -181,6 +185,9 @@ func (r *resizing) choose(pod *corev1.Pod) error {
 	switch {
 	case r.container != "":
 		return fmt.Errorf("pod %s: no container %s; it has %s", pod.Name, r.container, strings.Join(all, ", "))
+	case v1alpha1.HasPodResources(&pod.Spec):
+		r.container = v1alpha1.WholePod
+		return nil
 	case len(all) != 1:
 		return fmt.Errorf("pod %s: has several containers: name one of %s with --container", pod.Name, strings.Join(all, ", "))
 	}
@@ -198,12 +205,15 @@ func (r *resizing) report(cmd *cobra.Command, out *format, before, after *corev1
 	}
 	was, _ := containerResources(before, r.container)
 	is, _ := containerResources(after, r.container)
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "pod/%s container %s: %s → %s, %s\n", after.Name, r.container, sizeText(was), sizeText(is), outcome)
+	who := "pod/" + after.Name
+	if r.container != v1alpha1.WholePod {
+		who += " container " + r.container
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: %s → %s, %s\n", who, sizeText(was), sizeText(is), outcome)
 	return err
 }
 
 func sizeText(r corev1.ResourceRequirements) string {
-	var sum [2]int64
-	add(&sum, r)
-	return fmt.Sprintf("%s CPU %s", cpuText(sum[0]), memoryText(sum[1]))
+	cpu, memory := v1alpha1.Sizes{"": r}.Total(&corev1.Pod{})
+	return fmt.Sprintf("%s CPU %s", cpuText(cpu), memoryText(memory))
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/api/v1alpha1"
 )
 
 // outcome reports whether the size of generation asked is in effect, or won't be for now (an error), or
@@ -48,8 +50,11 @@ func orReason(c *corev1.PodCondition) string {
 	return "in progress"
 }
 
-// containerResources answers what the spec says and what the container's status says, nil if nothing.
+// containerResources answers what the spec says of a container, or of the pod as a whole, and what the status says, nil if nothing.
 func containerResources(pod *corev1.Pod, container string) (want corev1.ResourceRequirements, have *corev1.ResourceRequirements) {
+	if container == v1alpha1.WholePod {
+		return v1alpha1.Asked(pod)[container], pod.Status.Resources
+	}
 	for i := range pod.Spec.Containers {
 		if pod.Spec.Containers[i].Name == container {
 			want = pod.Spec.Containers[i].Resources

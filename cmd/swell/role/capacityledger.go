@@ -85,9 +85,7 @@ func (l *loadedPods) add(o controlplane.Object) {
 		return
 	}
 	req, err := controlplane.PodPlacement(pod)
-	if err == nil {
-		req.Resize, err = controlplane.WaitingResize(pod)
-	}
+	req.Resize = controlplane.WaitingResize(pod)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {

@@ -239,7 +239,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		Scheduler: c.sched,
 		Admission: apiserver.Admission{
 			Default: admission.DefaultPod, ValidateMeta: admission.ValidateMeta, Validate: policy.ValidatePod,
-			ValidateUpdate: admission.ValidatePodUpdate, ValidateResize: admission.ValidateResize,
+			ValidateUpdate: admission.ValidatePodUpdate, ValidateResize: admission.ValidateResize, DefaultResize: admission.DefaultResize,
 			DefaultLimitRange: admission.DefaultLimitRange, ValidateLimitRange: admission.ValidateLimitRange,
 			LimitPod: admission.LimitPod, CheckLimits: admission.CheckLimits,
 			DefaultSlotPolicy: admission.DefaultSlotPolicy, ValidateSlotPolicy: policy.ValidateSlotPolicy,
