@@ -69,7 +69,7 @@ func makeLoaded(t *testing.T, tree *Tree, h *cgroups.Hierarchy, p *loaded) *cgro
 	start(t, tree, h, p.name, "beside", p.sizes["beside"], 1)
 	g := h.Group(tree.ContainerPath(p.name, p.name))
 	must(t, g.Create())
-	l := limitsOf(p.sizes[p.name])
+	l := limits(p.sizes[p.name])
 	must(t, g.SetMemory(t.Context(), l.Memory))
 	must(t, g.SetCPU(l.Shares, l.Quota))
 	return g
@@ -139,9 +139,9 @@ func resizeOnce(t *testing.T, tree *Tree, h *cgroups.Hierarchy, p *loaded, tight
 		must(t, err)
 		p.sizes = next
 	}
-	wantKernel(t, h, tree.pod(p.name).Path(), podLimits(p.sizes))
+	wantKernel(t, h, tree.pod(p.name).Path(), podLimits(nodelet.PodSize{Containers: p.sizes}))
 	for name, r := range p.sizes {
-		wantKernel(t, h, tree.ContainerPath(p.name, name), limitsOf(r))
+		wantKernel(t, h, tree.ContainerPath(p.name, name), limits(r))
 		got := actual[name].Limits
 		if err == nil && (got.Cpu().Cmp(*r.Limits.Cpu()) != 0 || got.Memory().Cmp(*r.Limits.Memory()) != 0) {
 			t.Errorf("%s is said to have %v, its size is %v", name, got, r.Limits)
