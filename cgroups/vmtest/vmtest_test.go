@@ -57,7 +57,7 @@ func TestOnVersion2(t *testing.T) {
 		}},
 		{"nodelet/podcgroup", 3, redis, 11, []string{
 			"TestPodIsMadeListedAndRemoved", "TestResizeAndReadBack", "TestMemoryInUseChangesNothing", "TestResizeWhileContainersEnd",
-			"TestBurst", "TestMemoryBurst",
+			"TestBurst", "TestMemoryBurst", "TestPodOfItsOwn",
 			"TestMemoryIsProtected", "TestResizeMovesOOMScores", "TestResizeUnderLoad",
 		}},
 		{"nodelet/reflex", 2, nil, 10, []string{"TestKernelReflex", "TestKernelMemory", "TestKernelMemoryInUseWhenItEnds"}},
