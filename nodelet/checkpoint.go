@@ -55,7 +55,7 @@ func (m *machine) checkpoint() *checkpoint {
 	cp := &checkpoint{
 		StartTime: m.startTime, BootID: m.bootID, PodIP: m.sandbox.IP, NetNS: m.sandbox.NetNS,
 		Removed: m.removed, Metered: m.metered, TornDown: m.tornDown, Initialized: m.initialized,
-		Outcome: m.outcome, Actuated: m.actuated, Boosts: m.boost.told,
+		Outcome: m.outcome, Actuated: m.actuated, Boosts: m.boost.noted(),
 		Conditions: m.conditions, Containers: make([]containerCheckpoint, 0, len(m.containers)),
 	}
 	if m.stop != nil {

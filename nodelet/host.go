@@ -210,6 +210,11 @@ func (h *host) handler(a Assignment, name string, attempt int32, ip string) *han
 func (h *host) resize(ctx context.Context, a Assignment, act actResize) inResized {
 	effective := act.Resources.Boosted(act.Boosts)
 	out := inResized{Resources: act.Resources, Boosts: act.Boosts}
+	if raisesBoosts(act) {
+		if out.Err = h.saver.flush(); out.Err != nil {
+			return out
+		}
+	}
 	if out.Actual, out.Err = h.cfg.Cgroups.Resize(ctx, h.uid, podSize(a.Pod, effective, h.cfg.MemoryCapacity)); out.Err != nil {
 		return out
 	}

@@ -42,6 +42,18 @@ type boostState struct {
 	known   bool // it was ever wanted: its end has to be told as well
 }
 
+// noted is the CPU that containers have beyond their sizes or are about to have, which the next nodelet has to find.
+func (b *boostState) noted() map[string]int64 {
+	if len(b.telling) == 0 {
+		return b.told
+	}
+	out := maps.Clone(b.telling)
+	for name, cpu := range b.told {
+		out[name] = max(out[name], cpu)
+	}
+	return out
+}
+
 // decideBoost finds out what containers want, and takes what they have to what is granted.
 func (m *machine) decideBoost() {
 	wanted := m.boostsWanted()

@@ -229,6 +229,12 @@ func (w *worker) step(ctx context.Context, in input) {
 	w.unsaved = w.unsaved || in != nil || len(actions) > 0
 	for _, act := range actions {
 		a, allocated := w.machine.a, w.machine.allocated
+		if raisesBoosts(act) {
+			// One that is killed now is followed by one that leaves containers what they have.
+			if err := w.putCheckpoint(); err != nil {
+				w.saved(err)
+			}
+		}
 		w.begin(func() {
 			out := w.host.do(ctx, a, allocated, act, w.post)
 			if ctx.Err() != nil {
@@ -240,6 +246,17 @@ func (w *worker) step(ctx context.Context, in input) {
 			}
 		})
 	}
+}
+
+// raisesBoosts reports an action that gives containers CPU beyond their sizes.
+func raisesBoosts(act action) bool {
+	switch act := act.(type) {
+	case actSetUp:
+		return len(act.Boosts) > 0
+	case actResize:
+		return len(act.Boosts) > 0
+	}
+	return false
 }
 
 // hearExit reads the container's last words, then tells the machine.
