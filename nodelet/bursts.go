@@ -69,20 +69,25 @@ func (m *machine) burst() *burstWish {
 	return &burstWish{value, rank, m.resized, m.runs}
 }
 
-// burstsMemory reports whether Bursts looks after what a pod has beyond its size.
-func burstsMemory(pod *corev1.Pod) bool {
-	allowed, err := v1alpha1.ParseBurst(pod.Annotations[v1alpha1.AnnotationBurst])
+// burstsMemory reports whether Bursts looks after what the pod has beyond its size.
+func (m *machine) burstsMemory() bool {
+	wish := m.burst()
+	if wish == nil || !m.mayBurst {
+		return false
+	}
+	allowed, err := v1alpha1.ParseBurst(wish.value)
 	return err == nil && allowed.MemoryBytes > 0
 }
 
 // bursts tells Bursts what the pod may, whenever that has changed. Telling may take as long as a resize that is
-// under way, so it is done aside, the latest wish last.
+// under way, so it is done aside, the latest wish last. A pod that may burst is always told of, also if it ends to at
+// once: it may have something from before.
 type bursts struct {
 	told *burstWish // belongs to the worker
 
 	mu    sync.Mutex // orders the calls
 	wants sync.Mutex // guards want
-	want  *burstWish
+	want  []*burstWish
 }
 
 func (w *worker) tellBursts() {
@@ -97,13 +102,22 @@ func (w *worker) tellBursts() {
 	b := &w.bursts
 	b.told = wish
 	b.wants.Lock()
-	b.want = wish
+	if last := len(b.want) - 1; last >= 0 && wish != nil && b.want[last] != nil {
+		b.want[last] = wish
+	} else {
+		b.want = append(b.want, wish)
+	}
 	b.wants.Unlock()
 	w.begin(func() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		b.wants.Lock()
-		wish := b.want
+		if len(b.want) == 0 {
+			b.wants.Unlock()
+			return // told along with another
+		}
+		wish := b.want[0]
+		b.want = b.want[1:]
 		b.wants.Unlock()
 		if wish == nil {
 			to.Remove(w.uid)

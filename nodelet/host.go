@@ -87,9 +87,7 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 		return fail("FailedMetering", err)
 	}
 	err = h.cfg.Cgroups.EnsurePod(h.uid, podSize(a.Pod, effective, h.cfg.MemoryCapacity))
-	if errors.Is(err, ErrMemoryInUse) {
-		out.Kept = h.cfg.Bursts == nil || !burstsMemory(a.Pod)
-	} else if err != nil {
+	if out.Kept = errors.Is(err, ErrMemoryInUse); err != nil && !out.Kept {
 		return fail("FailedCreatePodContainer", fmt.Errorf("unable to ensure pod container exists: %w", err))
 	}
 	network := PodNetwork{PodUID: h.uid}

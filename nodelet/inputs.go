@@ -32,7 +32,7 @@ type (
 		Boosts    map[string]int64 // … with this beyond
 		Version   string           // of the configuration in the volumes
 		Slot      bool             // as actSetUp had it
-		Kept      bool             // the kernel has more memory for it, which is in use and no burst
+		Kept      bool             // the kernel has more memory for it, which is in use
 		Reason    string           // event's reason where Err is set
 		Err       error
 	}

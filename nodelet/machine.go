@@ -43,6 +43,7 @@ type machine struct {
 	resized  int                         // counts changes of actuated
 	actual   corev1.ResourceRequirements // what the kernel holds for the pod as a whole, if it says that
 	resize   resizeState
+	mayBurst bool            // the node has Bursts
 	bursting *BurstState     // nil: it has no more than its size
 	boosts   v1alpha1.Boosts // that the pod's annotation says
 	boost    boostState
@@ -102,7 +103,9 @@ const (
 
 // newMachine makes the machine of an assigned pod. cp is what an earlier one left, or nil.
 func newMachine(cfg *Config, bootID string, a Assignment, found bool, cp *checkpoint, now time.Time) *machine {
-	m := &machine{nodeName: cfg.NodeName, hostIP: cfg.HostIP, bootID: bootID, found: found, startTime: now, now: now}
+	m := &machine{
+		nodeName: cfg.NodeName, hostIP: cfg.HostIP, bootID: bootID, mayBurst: cfg.Bursts != nil, found: found, startTime: now, now: now,
+	}
 	m.boost.found = found
 	m.assign(a)
 	if cp != nil {

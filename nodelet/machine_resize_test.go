@@ -32,15 +32,19 @@ func TestResizeProgress(t *testing.T) {
 	}
 }
 
-// TestBurstsMemory: what a pod keeps that may burst in memory is no resize that was left.
+// TestBurstsMemory: what a pod keeps that may burst in memory is no resize that was left, where something looks after it.
 func TestBurstsMemory(t *testing.T) {
 	for value, want := range map[string]bool{"": false, "cpu=2": false, "memory=1Gi": true, "cpu=2,memory=1Gi,budget=5s": true, "memory=": false} {
 		pod := &corev1.Pod{}
 		if value != "" {
 			pod.Annotations = map[string]string{v1alpha1.AnnotationBurst: value}
 		}
-		if got := burstsMemory(pod); got != want {
-			t.Errorf("%q: %v, want %v", value, got, want)
+		for _, there := range []Bursts{nil, struct{ Bursts }{}} {
+			m := newMachine(&Config{Bursts: there}, "boot", Assignment{Pod: pod}, true, nil, time.Time{})
+			m.setUpDone(inSetUp{Resources: v1alpha1.Sizes{}, Kept: true})
+			if want := !want || there == nil; m.resize.kept != want {
+				t.Errorf("%q: left %v, want %v", value, m.resize.kept, want)
+			}
 		}
 	}
 }

@@ -59,11 +59,11 @@ func (m *machine) setUpDone(in inSetUp) {
 	m.setUp, m.setUpRetry = true, retry{}
 	m.sandbox, m.prepared = in.Sandbox, in.Version
 	m.toldBoosts(in.Boosts)
-	m.resize.kept = in.Kept
 	if m.actuated == nil {
 		m.actuated = in.Resources
 		m.resized++
 	}
+	m.resize.kept = in.Kept && !m.burstsMemory()
 }
 
 // decideRun starts what may run now: init containers one after the other, sidecars among them as soon
