@@ -53,7 +53,10 @@ func (s *Server) fieldManager(q *request) (*managedfields.FieldManager, error) {
 
 // ownable are the fields that a request for this subresource can change, and so own.
 func ownable(subresource string) fieldpath.Filter {
-	if subresource == "resize" {
+	switch subresource {
+	case "status":
+		return fieldpath.NewIncludeMatcherFilter(fieldpath.MakePrefixMatcherOrDie("status"))
+	case "resize":
 		return fieldpath.NewIncludeMatcherFilter(
 			fieldpath.MakePrefixMatcherOrDie("spec", "containers", fieldpath.MatchAnyPathElement(), "resources"))
 	}

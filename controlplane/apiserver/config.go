@@ -62,6 +62,10 @@ type Admission struct {
 	LimitPod           func(*corev1.Pod, []*corev1.LimitRange) (note string)
 	CheckLimits        func(*corev1.Pod, []*corev1.LimitRange) error
 
+	// Of resource quotas. Counted are the resources whose objects are.
+	ValidateResourceQuota       func(q *corev1.ResourceQuota, counted []string) field.ErrorList
+	ValidateResourceQuotaUpdate func(next, old *corev1.ResourceQuota, counted []string) field.ErrorList
+
 	// Of slot policies. Nil: these are not served.
 	DefaultSlotPolicy  func(*v1alpha1.SlotPolicy)
 	ValidateSlotPolicy func(*v1alpha1.SlotPolicy) field.ErrorList
@@ -87,6 +91,17 @@ type Slots interface {
 	Spoilt(uid string)
 }
 
+// Quota counts what is in namespaces that have quotas, and refuses what is beyond them. All calls are quick.
+type Quota interface {
+	// Charge counts an object that is about to be stored, in place of the one of its name if there is one. Settle has
+	// to be called once, with what was stored, or nil if nothing was.
+	Charge(key controlplane.Key, next controlplane.Object) (settle func(stored controlplane.Object), err error)
+	// Removed tells of an object that is gone, by its last state.
+	Removed(key controlplane.Key, last controlplane.Object)
+	// Reload is called when a quota of the namespace has changed. It holds when that returns.
+	Reload(namespace string)
+}
+
 // Config joins the server to the rest of the control plane.
 type Config struct {
 	Store     Store
@@ -94,6 +109,7 @@ type Config struct {
 	Admission Admission
 	Streams   Streams
 	Slots     Slots // nil: none are kept
+	Quota     Quota // nil: resource quotas are not served
 
 	// Recommendations answers those of a namespace (empty: all), or the one of a name. Nil: they are not served.
 	Recommendations func(namespace, name string) []v1alpha1.Recommendation
@@ -135,6 +151,7 @@ func (c *Config) validate() error {
 	need(c.Store != nil, "Store")
 	need(c.Scheduler != nil, "Scheduler")
 	need(c.Admission.Default != nil && c.Admission.Validate != nil && c.Admission.ValidateUpdate != nil && c.Admission.ValidateResize != nil && c.Admission.DefaultResize != nil, "Admission")
+	need(c.Quota == nil || c.Admission.ValidateResourceQuota != nil && c.Admission.ValidateResourceQuotaUpdate != nil, "Admission of resource quotas")
 	need(c.Streams.Log != nil && c.Streams.Exec != nil && c.Streams.PortForward != nil, "Streams")
 	need(c.Bills != nil, "Bills")
 	need(c.Usage != nil, "Usage")

@@ -127,13 +127,27 @@ func (s *Server) createPrepared(ctx context.Context, res *resource, do steps, ob
 	if _, taken := s.cfg.Store.Get(key); taken {
 		return nil, fmt.Errorf("%s: %w", key, controlplane.ErrExists)
 	}
+	settle, err := s.charge(res, key, obj)
+	if err != nil {
+		return nil, err
+	}
 	if dryRun {
+		settle(nil)
 		return obj, nil
 	}
-	if do.create != nil {
-		return do.create(ctx, obj)
+	create := do.create
+	if create == nil {
+		create = func(ctx context.Context, obj controlplane.Object) (controlplane.Object, error) {
+			return s.insert(ctx, key, obj)
+		}
 	}
-	return s.insert(ctx, key, obj)
+	out, err := create(ctx, obj)
+	if err != nil {
+		settle(nil)
+		return nil, err
+	}
+	settle(out)
+	return out, nil
 }
 
 // insert commits a new object.

@@ -127,9 +127,14 @@ func (s *Server) deleteMany(q *request) error {
 // remove deletes an object, or marks it where something has to happen first.
 func (s *Server) remove(ctx context.Context, res *resource, key controlplane.Key, d deletion) (obj controlplane.Object, gone bool, err error) {
 	if res.rules.delete != nil {
-		return res.rules.delete(ctx, key, d)
+		obj, gone, err = res.rules.delete(ctx, key, d)
+	} else {
+		obj, gone, err = s.removePlain(ctx, res, key, d)
 	}
-	return s.removePlain(ctx, res, key, d)
+	if err == nil && gone && !d.dryRun && s.cfg.Quota != nil && res.namespaced {
+		s.cfg.Quota.Removed(key, obj)
+	}
+	return obj, gone, err
 }
 
 func (s *Server) removePlain(ctx context.Context, res *resource, key controlplane.Key, d deletion) (obj controlplane.Object, gone bool, err error) {

@@ -29,7 +29,7 @@ var patchTypes = []string{
 
 // patch serves the four kinds of PATCH on an object itself.
 func (s *Server) patch(q *request) error {
-	return s.patchWith(q, s.modify, func(next, old controlplane.Object, manager string) (controlplane.Object, error) {
+	return s.patchWith(q, s.modifyCounted, func(next, old controlplane.Object, manager string) (controlplane.Object, error) {
 		return s.nextObject(q, next, old, manager)
 	})
 }

@@ -131,12 +131,21 @@ func (s *Server) modifySize(ctx context.Context, key controlplane.Key, dryRun bo
 			return nil, fmt.Errorf("%s: %w", key, controlplane.ErrNotFound)
 		}
 		out, err := change(base)
-		if err != nil || out == base || dryRun {
+		if err != nil || out == base {
 			return out, err
 		}
 		next, old := out.(*corev1.Pod), base.(*corev1.Pod)
+		count, err := s.charge(s.resources.find("", "v1", "pods"), key, next)
+		if err != nil {
+			return nil, err
+		}
+		if dryRun {
+			count(nil)
+			return out, nil
+		}
 		settle, err := s.decideSize(ctx, next, old)
 		if err != nil {
+			count(nil)
 			return nil, err
 		}
 		stored, err := s.cfg.Store.Commit(context.WithoutCancel(ctx), controlplane.Mutation{Key: key, Change: func(current controlplane.Object) (controlplane.Object, error) {
@@ -149,6 +158,10 @@ func (s *Server) modifySize(ctx context.Context, key controlplane.Key, dryRun bo
 			return next, nil
 		}})
 		settle(err == nil)
+		if err != nil {
+			stored = nil
+		}
+		count(stored)
 		if !errors.Is(err, errMoved) {
 			return stored, err
 		}

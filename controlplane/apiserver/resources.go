@@ -134,6 +134,9 @@ func (s *Server) newRegistry() *registry {
 	if s.cfg.Admission.ValidateLimitRange != nil {
 		g.add(s.limitRanges())
 	}
+	if s.cfg.Quota != nil {
+		g.add(s.resourceQuotas())
+	}
 	if s.cfg.Admission.ValidateSlotPolicy != nil {
 		g.add(s.slotPolicies())
 	}

@@ -15,7 +15,7 @@ import (
 
 // update is PUT. What doesn't exist isn't created.
 func (s *Server) update(q *request) error {
-	return s.updateWith(q, s.modify, func(next, old controlplane.Object, manager string) (controlplane.Object, error) {
+	return s.updateWith(q, s.modifyCounted, func(next, old controlplane.Object, manager string) (controlplane.Object, error) {
 		return s.nextObject(q, next, old, manager)
 	})
 }
@@ -83,6 +83,8 @@ func (s *Server) afterUpdate(q *request, out controlplane.Object) {
 		s.findDefaultClass()
 	case limitRangesResource:
 		s.findLimits(q.namespace)
+	case resourceQuotasResource:
+		s.cfg.Quota.Reload(q.namespace)
 	}
 	if q.resource != "pods" || out.GetDeletionTimestamp() == nil {
 		return

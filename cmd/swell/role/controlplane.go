@@ -26,6 +26,7 @@ import (
 	"swell.dev/swell/controlplane/apiserver"
 	"swell.dev/swell/controlplane/auth"
 	"swell.dev/swell/controlplane/nodes"
+	"swell.dev/swell/controlplane/quota"
 	"swell.dev/swell/controlplane/scheduler"
 	"swell.dev/swell/controlplane/sizing"
 	"swell.dev/swell/controlplane/slots"
@@ -53,8 +54,9 @@ type controlPlane struct {
 	store    *store.Store
 	sched    *scheduler.Scheduler
 	hub      *nodes.Hub
-	slots    *slots.Controller         // nil: prescheduling is off
-	sizing   *sizing.Controller        // nil: there are no recommendations
+	slots    *slots.Controller  // nil: prescheduling is off
+	sizing   *sizing.Controller // nil: there are no recommendations
+	quota    *quota.Counter
 	hubMade  atomic.Pointer[nodes.Hub] // for the ledger, which is there first
 	api      *apiserver.Server
 	apiMade  chan struct{} // closed when api is there
@@ -172,12 +174,16 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 	if c.slots, err = c.newSlots(); err != nil {
 		return err
 	}
+	if c.quota, err = quota.New(quota.Config{Store: c.store, Log: c.log}); err != nil {
+		return err
+	}
 	if c.api, err = c.newAPI(); err != nil {
 		return err
 	}
 	close(c.apiMade)
 	c.run(running, "apiserver", c.api.Run)
 	c.run(running, "nodes", c.hub.Run)
+	c.run(running, "quota", c.quota.Run)
 	if c.slots != nil {
 		c.run(running, "slots", c.slots.Run)
 	}
@@ -235,12 +241,14 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 	}
 	cfg := apiserver.Config{
 		Slots:     ahead,
+		Quota:     c.quota,
 		Store:     c.store,
 		Scheduler: c.sched,
 		Admission: apiserver.Admission{
 			Default: admission.DefaultPod, ValidateMeta: admission.ValidateMeta, Validate: policy.ValidatePod,
 			ValidateUpdate: admission.ValidatePodUpdate, ValidateResize: admission.ValidateResize, DefaultResize: admission.DefaultResize,
 			DefaultLimitRange: admission.DefaultLimitRange, ValidateLimitRange: admission.ValidateLimitRange,
+			ValidateResourceQuota: admission.ValidateResourceQuota, ValidateResourceQuotaUpdate: admission.ValidateResourceQuotaUpdate,
 			LimitPod: admission.LimitPod, CheckLimits: admission.CheckLimits,
 			DefaultSlotPolicy: admission.DefaultSlotPolicy, ValidateSlotPolicy: policy.ValidateSlotPolicy,
 			ValidateStartupBoost: admission.ValidateStartupBoost,

@@ -35,6 +35,8 @@ func newObject(resource string) controlplane.Object {
 		return &corev1.ConfigMap{}
 	case "secrets":
 		return &corev1.Secret{}
+	case "resourcequotas":
+		return &corev1.ResourceQuota{}
 	case "limitranges":
 		return &corev1.LimitRange{}
 	case "events":
@@ -74,6 +76,10 @@ func durable(o controlplane.Object) controlplane.Object {
 	case *corev1.Node:
 		out := *o
 		out.Status = corev1.NodeStatus{}
+		return &out
+	case *corev1.ResourceQuota:
+		out := *o
+		out.Status = corev1.ResourceQuotaStatus{}
 		return &out
 	case *v1alpha1.SlotPolicy:
 		out := *o
