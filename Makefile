@@ -55,6 +55,10 @@ report: check-go ## write the tables and plots of docs/performance.md and docs/r
 bench-peers: check-root check-go bin/swell bin/peers/etcd bin/peers/kube-apiserver bin/peers/kube-scheduler ## measure Kubernetes and Swell side by side
 	go run ./perf peers --rounds 3
 
+.PHONY: test-vpa
+test-vpa: check-root build test-deps ## run the Vertical Pod Autoscaler's in-place updates against Swell
+	cd e2e/vpa && PATH="$(CURDIR)/bin:$$PATH" go test -count=1 ./...
+
 .PHONY: picture
 picture: check-root build bin/httpserver ## run the demo and draw its picture for the README
 	@go run ./examples/demo -picture docs/demo.svg
