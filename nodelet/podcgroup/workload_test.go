@@ -24,7 +24,7 @@ import (
 
 // Programs that the test binary is in a container, by an environment variable. They end with their stdin.
 const (
-	holdEnv  = "SWELL_PODCGROUP_HOLD"  // takes as many MiB as a line says, and answers "held"
+	holdEnv  = "SWELL_PODCGROUP_HOLD"  // takes as many MiB as a line says, of the kind that the variable says, and answers "held"
 	execEnv  = "SWELL_PODCGROUP_EXEC"  // becomes the command line that it reads, in the cgroup that it is in by then
 	serveEnv = "SWELL_PODCGROUP_SERVE" // a web server that holds so many MiB and says its address
 )
@@ -55,21 +55,36 @@ func hold() error {
 	if _, err := fmt.Scanln(&n); err != nil {
 		return err
 	}
-	if err := ballast(n); err != nil {
+	var err error
+	var held []byte
+	switch kind := os.Getenv(holdEnv); kind {
+	case pipes:
+		err = fillPipes(n)
+	case sockets:
+		err = openSockets(n)
+	default:
+		held, err = ballast(n)
+	}
+	if err != nil {
 		return err
 	}
 	fmt.Println("held")
-	_, err := io.Copy(io.Discard, os.Stdin)
+	for os.Getenv(holdEnv) == touched {
+		for i := 0; i < len(held); i += os.Getpagesize() {
+			held[i]++
+		}
+	}
+	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
 }
 
 // ballast takes so many MiB for good.
-func ballast(n int) error {
+func ballast(n int) ([]byte, error) {
 	b, err := syscall.Mmap(-1, 0, n*mib, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
 	for i := range b {
 		b[i] = 1
 	}
-	return err
+	return b, err
 }
 
 // become reads the line byte by byte: what is behind it is the program's.
@@ -90,7 +105,7 @@ func become() error {
 func serve(size string) error {
 	n, err := strconv.Atoi(size)
 	if err == nil {
-		err = ballast(n)
+		_, err = ballast(n)
 	}
 	if err != nil {
 		return err
@@ -120,7 +135,13 @@ func serve(size string) error {
 // startIn runs a process that holds memory.
 func startIn(t *testing.T, g *cgroups.Group, hold int) *exec.Cmd {
 	t.Helper()
-	cmd, out := startSelf(t, g, fmt.Sprint(hold), holdEnv+"=1")
+	return startHolding(t, g, plain, hold)
+}
+
+// startHolding runs a process that holds memory of a kind.
+func startHolding(t *testing.T, g *cgroups.Group, kind string, hold int) *exec.Cmd {
+	t.Helper()
+	cmd, out := startSelf(t, g, fmt.Sprint(hold), holdEnv+"="+kind)
 	if line, err := out.ReadString('\n'); line != "held\n" {
 		t.Fatalf("the process didn't get its memory: %q, %v", line, err)
 	}
