@@ -205,7 +205,9 @@ func TestInPlace(t *testing.T) {
 	if err := r.InPlaceUpdate(pod, vpa, a.recorder); err != nil {
 		t.Fatal(err)
 	}
-	pod = await(t, c, "work", "resized", func(p *corev1.Pod) bool { return has(p, "250m", "96Mi") && p.Annotations["vpaInPlaceUpdated"] == "true" })
+	pod = await(t, c, "work", "resized", func(p *corev1.Pod) bool {
+		return has(p, "250m", "96Mi") && p.Annotations["vpaInPlaceUpdated"] == "true"
+	})
 	k, err := kernel.Find(string(pod.UID), "main")
 	if err != nil {
 		t.Fatal(err)
