@@ -157,7 +157,9 @@ func TestResourceQuotas(t *testing.T) {
 	}
 	apply := `{"apiVersion":"v1","kind":"ResourceQuota","metadata":{"name":"q"},"status":{"used":{"pods":"2"}}}`
 	if q, err = quotas.Patch(t.Context(), "q", types.ApplyYAMLPatchType, []byte(apply), metav1.PatchOptions{FieldManager: "m", Force: ptr.To(true)}, "status"); err != nil || q.Status.Used.Pods().Value() != 2 ||
-		!slices.ContainsFunc(q.ManagedFields, func(f metav1.ManagedFieldsEntry) bool { return f.Manager == "m" && f.Subresource == "status" && strings.Contains(string(f.FieldsV1.Raw), "f:pods") }) {
+		!slices.ContainsFunc(q.ManagedFields, func(f metav1.ManagedFieldsEntry) bool {
+			return f.Manager == "m" && f.Subresource == "status" && strings.Contains(string(f.FieldsV1.Raw), "f:pods")
+		}) {
 		t.Errorf("%+v, %v", q, err)
 	}
 	c.take()
