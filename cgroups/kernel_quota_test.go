@@ -19,6 +19,13 @@ func TestKernelQuotaAndCounters(t *testing.T) {
 		must(t, q.Set(quota))
 		wantCPU(t, g, 512, quota)
 	}
+	weight, err := g.OpenWeight()
+	must(t, err)
+	defer weight.Close() //nolint:errcheck // of a test
+	for _, shares := range []uint64{0, 1 << 30, 2048, 512} {
+		must(t, weight.Set(shares))
+		wantCPU(t, g, min(max(shares, minShares), maxShares), 20_000)
+	}
 	used, err := g.CPUTime()
 	must(t, err)
 	defer used.Close() //nolint:errcheck // of a test
@@ -54,6 +61,9 @@ func TestKernelQuotaAndCounters(t *testing.T) {
 	must(t, g.Delete(ctx))
 	if err := q.Set(5000); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a quota of a group that is gone: %v", err)
+	}
+	if err := weight.Set(512); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a weight of a group that is gone: %v", err)
 	}
 	if _, err := used.Read(); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a counter of a group that is gone: %v", err)

@@ -21,12 +21,20 @@ func (g *Group) OpenQuota() (*Quota, error) {
 	if g.h.version == 2 {
 		file = "cpu.max"
 	}
-	path := g.dir(CPU) + "/" + file
-	fd, err := retry(func() (int, error) { return syscall.Open(path, syscall.O_WRONLY|syscall.O_CLOEXEC, 0) })
+	fd, err := g.openToWrite(CPU, file)
 	if err != nil {
-		return nil, wrap(g, pathError("open", path, err))
+		return nil, err
 	}
 	return &Quota{fd: fd, v2: g.h.version == 2, group: g.path}, nil
+}
+
+func (g *Group) openToWrite(controller, file string) (fd int, err error) {
+	path := g.dir(controller) + "/" + file
+	fd, err = retry(func() (int, error) { return syscall.Open(path, syscall.O_WRONLY|syscall.O_CLOEXEC, 0) })
+	if err != nil {
+		return -1, wrap(g, pathError("open", path, err))
+	}
+	return fd, nil
 }
 
 // Set writes µs of CPU per Period, or Unlimited. It neither allocates nor looks at what the kernel holds

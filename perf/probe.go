@@ -104,7 +104,7 @@ func (r *probeRun) latency(ctx context.Context, busy bool) (err error) {
 		err = errors.Join(err, parent.Delete(end))
 	}()
 	if busy {
-		stop, err := burnIn(parent, "beside", runtime.NumCPU(), cgroups.Unlimited)
+		stop, err := burnIn(parent, "beside", runtime.NumCPU(), 1, cgroups.Unlimited)
 		defer stop()
 		if err != nil {
 			return err
@@ -119,7 +119,7 @@ func (r *probeRun) latency(ctx context.Context, busy bool) (err error) {
 	if err != nil {
 		return errors.Join(err, probe.Close())
 	}
-	stop, err := burnIn(parent, "pod", probeGroups, cgroups.QuotaOf(probeQuota))
+	stop, err := burnIn(parent, "pod", probeGroups, 1, cgroups.QuotaOf(probeQuota))
 	defer stop()
 	for i := range probeGroups {
 		if err != nil {
@@ -190,8 +190,8 @@ func pollLatencies(told, polled []probeStop) []time.Duration {
 	return out
 }
 
-// burnIn runs processes that never rest, each in a group of its own. What it answers ends them.
-func burnIn(parent *cgroups.Group, name string, n int, quota int64) (stop func(), err error) {
+// burnIn runs processes that never rest, so many in each of n groups. What it answers ends them.
+func burnIn(parent *cgroups.Group, name string, n, each int, quota int64) (stop func(), err error) {
 	var all []*exec.Cmd
 	stop = func() {
 		for _, cmd := range all {
@@ -209,13 +209,15 @@ func burnIn(parent *cgroups.Group, name string, n int, quota int64) (stop func()
 				return stop, err
 			}
 		}
-		cmd := exec.Command("/proc/self/exe", "reflex-burn")
-		if err := cmd.Start(); err != nil {
-			return stop, err
-		}
-		all = append(all, cmd)
-		if err := g.Add(cmd.Process.Pid); err != nil {
-			return stop, err
+		for range each {
+			cmd := exec.Command("/proc/self/exe", "reflex-burn")
+			if err := cmd.Start(); err != nil {
+				return stop, err
+			}
+			all = append(all, cmd)
+			if err := g.Add(cmd.Process.Pid); err != nil {
+				return stop, err
+			}
 		}
 	}
 	return stop, nil

@@ -39,6 +39,8 @@ const (
 type reflexRun struct {
 	bursts   int
 	busy     bool
+	pods     bool
+	most     int64 // milli-CPU that the pod may burst to
 	tree     *podcgroup.Tree
 	host     *cgroups.Hierarchy
 	parent   *cgroups.Group
@@ -56,12 +58,14 @@ func reflexCommand(s *setting) *cobra.Command {
 		Short: "How long a pod that its CPU quota stops waits until it runs again, with the reflex and without, in turn",
 		Long: `A pod of 200m does 60 ms of work, rests, and works again. When its quota is used up, the kernel stops it. The wait is
 from the kernel's stop to its next step, as it sees it itself. With --busy as many processes as there are CPUs never
-rest beside it.`,
+rest beside it. With --pods those are pods instead, each of one CPU with two processes, half as many as there are CPUs;
+the other half is what the pod may burst to, so that no CPU is promised twice.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return r.run(cmd.Context(), s) },
 	}
 	cmd.Flags().IntVar(&r.bursts, "bursts", 40, "times that the pod works, in each round with and without the reflex")
 	cmd.Flags().BoolVar(&r.busy, "busy", true, "keep all CPUs busy beside it")
+	cmd.Flags().BoolVar(&r.pods, "pods", false, "have pods beside it that use all of their sizes, half of the CPUs")
 	return cmd
 }
 
@@ -79,12 +83,21 @@ func (r *reflexRun) run(ctx context.Context, s *setting) (err error) {
 		defer cancel()
 		err = errors.Join(err, r.parent.Delete(end))
 	}()
-	if r.busy {
-		stop, err := burnIn(r.parent, "burner", runtime.NumCPU(), cgroups.Unlimited)
-		defer stop()
-		if err != nil {
-			return err
+	r.most = int64(runtime.NumCPU()) * 1000
+	beside := func() (stop func(), err error) {
+		switch {
+		case r.pods:
+			r.most -= int64(runtime.NumCPU()/2) * 1000
+			return burnIn(r.parent.Child("pods"), "neighbour", runtime.NumCPU()/2, 2, cgroups.QuotaOf(1000))
+		case r.busy:
+			return burnIn(r.parent, "burner", runtime.NumCPU(), 1, cgroups.Unlimited)
 		}
+		return func() {}, nil
+	}
+	stop, err := beside()
+	defer stop()
+	if err != nil {
+		return err
 	}
 	r.waits = map[bool]*series{false: {name: "without: stopped → running again"}, true: {name: "with: stopped → running again"}}
 	r.work = map[bool]*series{false: {name: "without: 60 ms of work"}, true: {name: "with: 60 ms of work"}}
@@ -96,8 +109,11 @@ func (r *reflexRun) run(ctx context.Context, s *setting) (err error) {
 			}
 		}
 	}
-	with := map[string]string{"pod": "200m, may burst to all CPUs", "work": "60 ms of CPU time, then 400 ms of rest", "beside": "nothing"}
-	if r.busy {
+	with := map[string]string{"pod": fmt.Sprintf("200m, may burst to %d", r.most/1000), "work": "60 ms of CPU time, then 400 ms of rest", "beside": "nothing"}
+	switch {
+	case r.pods:
+		with["beside"] = fmt.Sprintf("%d pods of 1 CPU, each with two processes that never rest", runtime.NumCPU()/2)
+	case r.busy:
 		with["beside"] = fmt.Sprintf("%d processes that never rest, each with the weight of a CPU", runtime.NumCPU())
 	}
 	return s.publishWith("reflex", r.bursts, with, &r.rates, r.curves,
@@ -136,8 +152,8 @@ func (r *reflexRun) once(ctx context.Context, on, plot bool) error {
 			Meter: func(string, usagev1.Burst) error { return nil }, Tell: func(string, *nodelet.BurstState) {},
 		})
 		defer x.Close()
-		x.Grant(&nodev1.Pool{CpuMilli: int64(runtime.NumCPU()) * 1000})
-		if err := x.Set(uid, v1alpha1.Burst{CPUMilli: int64(runtime.NumCPU()) * 1000, Budget: 24 * time.Hour}, nodelet.RankDefault); err != nil {
+		x.Grant(&nodev1.Pool{CpuMilli: r.most - reflexSize})
+		if err := x.Set(uid, v1alpha1.Burst{CPUMilli: r.most, Budget: 24 * time.Hour}, nodelet.RankDefault); err != nil {
 			return err
 		}
 	}

@@ -11,7 +11,9 @@ import (
 )
 
 // sizes are what the tree knows of a pod: its containers' resources, and how much CPU it has beyond them now. A
-// pod with a burst has it as a whole, and each of its containers that has a CPU limit may take all of it.
+// pod with a burst has it as a whole, and each of its containers that has a CPU limit may take all of it. The pod's
+// weight is that of size and burst together, or else what others leave would be shared by sizes; its containers keep
+// theirs, by which they share what the pod has.
 type sizes struct {
 	memory sync.Mutex // orders writes of memory limits, and guards room; taken before mu
 	room   int64      // see SetMemoryBurst
@@ -22,7 +24,9 @@ type sizes struct {
 	extra       int64 // milli-CPU beyond the sum
 	extraMemory int64 // bytes beyond the sum
 	pod         *held
-	held        []*held // containers
+	weight      *cgroups.Weight // of the pod
+	shares      uint64          // that without a burst
+	held        []*held         // containers
 }
 
 // held is a quota whose file is open, with what it is without a burst.
@@ -74,10 +78,13 @@ func (s *sizes) letGo() {
 	if s.pod != nil {
 		_ = s.pod.quota.Close() // it was only written, each write whole
 	}
+	if s.weight != nil {
+		_ = s.weight.Close()
+	}
 	for _, h := range s.held {
 		_ = h.quota.Close()
 	}
-	s.pod, s.held = nil, nil
+	s.pod, s.weight, s.held = nil, nil, nil
 }
 
 // SetBurst gives a running pod so much CPU beyond its size, in thousandths, or takes it back with 0. It is the hot
@@ -120,10 +127,11 @@ func (t *Tree) SetBurst(podUID string, extra int64) (done bool, err error) {
 	return true, nil
 }
 
-// open opens the quotas of the pod and of its containers that run. s.pod stays nil where the pod has no limit.
+// open opens the quotas of the pod and of its containers that run, and the pod's weight. s.pod stays nil where the pod
+// has no limit.
 func (s *sizes) open(t *Tree, podUID string) error {
-	base := podLimits(s.size).Quota
-	if base == cgroups.Unlimited {
+	base := podLimits(s.size)
+	if base.Quota == cgroups.Unlimited {
 		return nil
 	}
 	for name := range s.size.Containers {
@@ -136,15 +144,20 @@ func (s *sizes) open(t *Tree, podUID string) error {
 		}
 		s.held = append(s.held, &held{q, limitsOf(s.size, name).Quota})
 	}
+	var err error
+	if s.weight, err = t.pod(podUID).OpenWeight(); err != nil {
+		return err
+	}
 	q, err := t.pod(podUID).OpenQuota()
 	if err != nil {
 		return err
 	}
-	s.pod = &held{q, base}
+	s.pod, s.shares = &held{q, base.Quota}, base.Shares
 	return nil
 }
 
-// write grows the pod before its containers and shrinks it after them, so that no child is ever above it.
+// write grows the pod before its containers and shrinks it after them, so that no child is ever above it. The weight
+// comes last: who is stopped waits for the quotas.
 func (s *sizes) write(extra int64) error {
 	grows := extra > s.extra
 	if grows {
@@ -158,14 +171,13 @@ func (s *sizes) write(extra int64) error {
 			return err
 		}
 	}
-	if grows {
-		return nil
+	if !grows {
+		if err := s.pod.set(extra); err != nil {
+			return err
+		}
+		s.extra = extra
 	}
-	if err := s.pod.set(extra); err != nil {
-		return err
-	}
-	s.extra = extra
-	return nil
+	return s.weight.Set(sharesOfBurst(s.shares, extra))
 }
 
 // dying reports what version 1 answers to a quota below that of a child which was removed, until it has
@@ -174,6 +186,9 @@ func dying(err error) bool { return errors.Is(err, syscall.EINVAL) }
 
 // quotaOfExtra is what a burst adds to a quota.
 func quotaOfExtra(extra int64) int64 { return extra * cgroups.Period / 1000 }
+
+// sharesOfBurst are a pod's shares with a burst.
+func sharesOfBurst(shares uint64, extra int64) uint64 { return shares + uint64(extra)*1024/1000 }
 
 // withBurst answers limits with a burst on top.
 func withBurst(l cgroups.Limits, extra, memory int64) cgroups.Limits {

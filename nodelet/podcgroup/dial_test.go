@@ -5,6 +5,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"swell.dev/swell/cgroups"
@@ -31,6 +32,23 @@ func wantQuotas(t *testing.T, tree *Tree, uid, what string, pod, a, b int64) {
 	}
 }
 
+// wantShares compares weights. The pod's are those of its burst too, its containers' are those of their sizes.
+func wantShares(t *testing.T, tree *Tree, uid, what string, pod, a, b int64) {
+	t.Helper()
+	for name, milli := range map[string]int64{"": pod, "a": a, "b": b} {
+		l, err := tree.pod(uid).Child(name).Read()
+		must(t, err)
+		got, want := l.Shares, cgroups.SharesOf(milli)
+		if tree.version == 2 {
+			got, want = cgroups.WeightOf(got), cgroups.WeightOf(want)
+		}
+		// A sum of shares is rounded at each part.
+		if got != want && got+1 != want {
+			t.Errorf("%s: container %q has a weight of %d, want that of %dm, %d", what, name, got, milli, want)
+		}
+	}
+}
+
 func burst(t *testing.T, tree *Tree, uid string, extra int64) {
 	t.Helper()
 	if done, err := tree.SetBurst(uid, extra); err != nil || !done {
@@ -47,14 +65,17 @@ func TestBurst(t *testing.T) {
 	start(t, tree, h, uid, "b", sizes["b"], 1)
 	burst(t, tree, uid, 1500)
 	wantQuotas(t, tree, uid, "bursting", 1800, 1600, 1700)
+	wantShares(t, tree, uid, "bursting", 1800, 100, 200)
 	burst(t, tree, uid, 500)
 	wantQuotas(t, tree, uid, "bursting less", 800, 600, 700)
+	wantShares(t, tree, uid, "bursting less", 800, 100, 200)
 
 	// A resize changes the size below the burst, and neither it nor a reading shows it.
 	sizes = map[string]corev1.ResourceRequirements{"a": cpu(50), "b": cpu(400)}
 	actual, err := tree.Resize(t.Context(), uid, nodelet.PodSize{Containers: sizes})
 	must(t, err)
 	wantQuotas(t, tree, uid, "resized meanwhile", 950, 550, 900)
+	wantShares(t, tree, uid, "resized meanwhile", 950, 50, 400)
 	for name, r := range sizes {
 		if got := actual[name]; got.Limits.Cpu().Cmp(*r.Limits.Cpu()) != 0 {
 			t.Errorf("%s is said to have %s, its size is %s", name, got.Limits.Cpu(), r.Limits.Cpu())
@@ -62,6 +83,12 @@ func TestBurst(t *testing.T) {
 	}
 	burst(t, tree, uid, 0)
 	wantQuotas(t, tree, uid, "at rest", 450, 50, 400)
+	wantShares(t, tree, uid, "at rest", 450, 50, 400)
+	rests, err := tree.Read(uid, []string{"a", "b"})
+	must(t, err)
+	if !equality.Semantic.DeepEqual(rests, actual) {
+		t.Errorf("bursting it was said to have %v, at rest %v", actual, rests)
+	}
 }
 
 // TestBurstOfAContainerThatRestarts: files of a container that was made anew are other ones.
@@ -114,6 +141,7 @@ func TestLeftBurst(t *testing.T) {
 	must(t, err)
 	must(t, again.EnsurePod(uid, nodelet.PodSize{Containers: sizes}))
 	wantQuotas(t, again, uid, "found again", 300, 100, 200)
+	wantShares(t, again, uid, "found again", 300, 100, 200)
 }
 
 // TestBurstOfWhatHasNoLimit: there is nothing to raise.

@@ -170,7 +170,9 @@ func (t *Tree) apply(ctx context.Context, podUID string, size nodelet.PodSize, k
 				changes = append(changes, cgroups.Change{Group: c, To: to(c, limitsOf(size, name), t.qos.of(size, name))})
 			}
 		}
-		err = cgroups.Resize(ctx, cgroups.Change{Group: g, To: to(g, podLimits(size), pod)}, changes)
+		all := to(g, podLimits(size), pod)
+		all.Shares = sharesOfBurst(all.Shares, s.extra)
+		err = cgroups.Resize(ctx, cgroups.Change{Group: g, To: all}, changes)
 		if !errors.Is(err, fs.ErrNotExist) || !g.Exists() {
 			break
 		}
