@@ -1,6 +1,10 @@
 package reflex
 
-import "time"
+import (
+	"cmp"
+	"slices"
+	"time"
+)
 
 // How memory bursts go.
 const (
@@ -18,6 +22,7 @@ type memoryOf struct {
 	ending      bool          // the pod may burst no more, but still uses what it has
 	quiet       time.Duration // since when it has more free than it needs; 0: it hasn't
 	grown       int64         // how often
+	starved     bool          // it is near to its limit, and lately nobody had any to give
 }
 
 func (m *memoryOf) most() int64 {
@@ -32,8 +37,17 @@ func (m *memoryOf) limit() int64 { return m.size + m.extra }
 // room is how near to its limit a pod is guarded.
 func (m *memoryOf) room() int64 { return min(max(m.limit()/16, minRoom), maxRoom) }
 
+// isNear tells that it needs more than it has.
+func (m *memoryOf) isNear(free int64) bool { return free < 2*m.room() }
+
 // step is how much more it gets at a time.
 func (m *memoryOf) step() int64 { return min(max(m.limit()/2, minStep), maxStep) }
+
+// next is the step that it may still take.
+func (m *memoryOf) next() int64 { return max(min(m.step(), m.most()-m.extra), 0) }
+
+// idle is how much of what it has beyond its size it gives up without being near to its limit.
+func (m *memoryOf) idle(free int64) int64 { return max(min(m.extra, free-2*m.room()), 0) }
 
 // spare is what it keeps free when it gets less: enough for not getting more again at once.
 func (m *memoryOf) spare() int64 { return max(4*m.room(), m.limit()/8) }
@@ -53,11 +67,57 @@ func (c *core) setMemory(p *pod, size, bound, extra int64) {
 	p.memory.size, p.memory.bound, p.memory.extra, p.memory.ending = size, bound, extra, false
 }
 
-// canGrow answers whether a pod would get more now.
-func (c *core) canGrow(p *pod) bool { return c.memoryMore(p) > 0 }
+// canGrow answers whether a pod would get more now, if only of what others have.
+func (c *core) canGrow(p *pod) bool {
+	return c.memoryMore(p) > 0 || p.memory.next() > 0 && !p.memory.starved && len(c.memoryBehind(p)) > 0
+}
 
 func (c *core) memoryMore(p *pod) int64 {
-	return max(min(p.memory.step(), p.memory.most()-p.memory.extra, c.memoryPool-c.memoryHeld), 0)
+	return max(min(p.memory.next(), c.memoryPool-c.memoryHeld-c.memoryKept(p)), 0)
+}
+
+// memoryKept is what a pod leaves in the pool: the largest step that one before it in rank may still want. Memory can't
+// be taken back from who uses it, so it is there before it is needed.
+func (c *core) memoryKept(p *pod) int64 {
+	var kept int64
+	for _, before := range c.pods {
+		if before.Rank < p.Rank {
+			kept = max(kept, before.memory.next())
+		}
+	}
+	return kept
+}
+
+// memoryLacks is what the pool is short of for the next step of a pod that has so much free.
+func (c *core) memoryLacks(p *pod, free int64) int64 {
+	if !p.memory.isNear(free) {
+		return 0
+	}
+	return p.memory.next() - c.memoryMore(p)
+}
+
+// memoryBehind answers the pods after one in rank that have more memory than their size, the last first.
+func (c *core) memoryBehind(p *pod) []string {
+	var behind []*pod
+	for _, other := range c.pods {
+		if other.Rank > p.Rank && other.memory.extra > 0 {
+			behind = append(behind, other)
+		}
+	}
+	slices.SortFunc(behind, func(a, b *pod) int {
+		return cmp.Or(cmp.Compare(b.Rank, a.Rank), cmp.Compare(b.memory.extra, a.memory.extra), cmp.Compare(a.UID, b.UID))
+	})
+	uids := make([]string, len(behind))
+	for i, other := range behind {
+		uids[i] = other.UID
+	}
+	return uids
+}
+
+// giveWay answers what a pod that has so much free comes down to for one before it in rank that lacks so much: by no
+// more than that, and so that it doesn't ask for it again at once.
+func (p *pod) giveWay(free, lacks int64) (extra int64) {
+	return p.memory.extra - max(min(lacks, p.memory.idle(free)), 0)
 }
 
 // near answers what a pod gets that has so much free: as much as before, where that is enough or there is no more.
@@ -65,7 +125,8 @@ func (c *core) memoryMore(p *pod) int64 {
 func (c *core) near(p *pod, free int64) (extra int64) {
 	m := &p.memory
 	more := c.memoryMore(p)
-	if free >= 2*m.room() || more == 0 {
+	m.starved = m.isNear(free) && more == 0
+	if !m.isNear(free) || more == 0 {
 		return m.extra
 	}
 	if m.extra == 0 && p.extra == 0 {

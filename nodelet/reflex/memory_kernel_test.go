@@ -201,6 +201,37 @@ func TestKernelMemoryInUseWhenItEnds(t *testing.T) {
 	awaitMemory(t, o, "ends", memorySize)
 }
 
+// TestKernelMemoryByRank: what a pod doesn't use goes to one before it in rank that needs it, at once; what is in use
+// stays.
+func TestKernelMemoryByRank(t *testing.T) {
+	o := newPods(t)
+	first, behind := o.taker(t, "first"), o.taker(t, "behind")
+	r := New(Config{Tree: o, Meter: func(string, usagev1.Burst) error { return nil }, Tell: func(string, *nodelet.BurstState) {}})
+	defer r.Close()
+	r.Grant(&nodev1.Pool{MemoryBytes: 128 * mib})
+	allowed := v1alpha1.Burst{MemoryBytes: 160 * mib, Budget: time.Minute}
+	must(t, r.Set("behind", allowed, nodelet.RankDefault))
+	must(t, r.Set("first", allowed, nodelet.RankCritical))
+	if !behind.take(100) {
+		t.Error("it was killed with 100 MiB while nobody else needed any")
+	}
+	if !behind.take(1) {
+		t.Error("it was killed when it gave back")
+	}
+	if !first.take(110) {
+		t.Error("it was killed though another pod doesn't use what it has")
+	}
+	if behind.take(100) {
+		t.Error("there are 100 MiB for the second in rank though the first has them")
+	}
+	if !first.take(111) {
+		t.Error("the first in rank was killed for the second")
+	}
+	if _, held := r.Pool(); held.MemoryBytes > 128*mib {
+		t.Errorf("%d MiB are held of a pool of 128", held.MemoryBytes/mib)
+	}
+}
+
 func awaitMemory(t *testing.T, o *onePod, uid string, want int64) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -147,6 +147,12 @@ func (r *Reflex) grow(uid string) {
 			r.mu.Unlock()
 			return
 		}
+		if lacks := r.core.memoryLacks(p, free); lacks > 0 {
+			behind := r.core.memoryBehind(p)
+			r.mu.Unlock()
+			r.giveWay(behind, lacks)
+			r.mu.Lock()
+		}
 		r.accountLocked(w)
 		had := p.memory.extra
 		extra := r.core.near(p, free)
@@ -177,6 +183,30 @@ func (r *Reflex) grow(uid string) {
 		signal(r.changed)
 		signal(r.wake)
 		signal(r.memoryWake)
+	}
+}
+
+// giveWay takes from pods what they don't use, until one before them in rank lacks nothing. r.memory is held.
+func (r *Reflex) giveWay(behind []string, lacks int64) {
+	for _, uid := range behind {
+		if lacks <= 0 {
+			return
+		}
+		free, err := r.cfg.Tree.MemoryFree(uid)
+		if err != nil {
+			continue // it is gone
+		}
+		r.mu.Lock()
+		p := r.core.pods[uid]
+		had, extra := p.memory.extra, p.giveWay(free, lacks)
+		r.mu.Unlock()
+		if extra == had {
+			continue
+		}
+		if lowered, _ := r.lowerTo(uid, extra); lowered {
+			lacks -= had - extra
+			r.arm(uid)
+		}
 	}
 }
 
@@ -213,23 +243,19 @@ func (r *Reflex) lookAfterMemory(ctx context.Context) {
 func (r *Reflex) lookAtMemory() (ended []string, active bool) {
 	r.memory.Lock()
 	defer r.memory.Unlock()
-	for _, uid := range r.memoryPods() {
+	pods := r.memoryPods()
+	for _, uid := range slices.Backward(pods) { // what there is goes to the first in rank
+		r.guardAnew(uid)
+	}
+	for _, uid := range pods {
 		r.mu.Lock()
 		w, p := r.pods[uid], r.core.pods[uid]
-		if w == nil {
+		if w == nil || p.memory.extra == 0 && !p.memory.ending {
 			r.mu.Unlock()
 			continue
 		}
-		changed := w.armed != r.core.canGrow(p)
-		burst, ending := p.memory.extra > 0, p.memory.ending
+		ending := p.memory.ending
 		r.mu.Unlock()
-		if changed {
-			r.arm(uid)
-			r.grow(uid)
-		}
-		if !burst && !ending {
-			continue
-		}
 		gone := r.lowerMemory(uid)
 		r.mu.Lock()
 		has := p.memory.extra
@@ -245,6 +271,23 @@ func (r *Reflex) lookAtMemory() (ended []string, active bool) {
 		active = active || has > 0 && !gone
 	}
 	return ended, active
+}
+
+// guardAnew guards a pod for which there is more now, and doesn't one for which there isn't. r.memory is held.
+func (r *Reflex) guardAnew(uid string) {
+	r.mu.Lock()
+	w, p := r.pods[uid], r.core.pods[uid]
+	if w == nil {
+		r.mu.Unlock()
+		return
+	}
+	p.memory.starved = false
+	changed := w.armed != r.core.canGrow(p)
+	r.mu.Unlock()
+	if changed {
+		r.arm(uid)
+		r.grow(uid)
+	}
 }
 
 // memoryPods answers the pods that may have, or have, more memory than their size, those first that give theirs up
@@ -271,30 +314,42 @@ func (r *Reflex) lowerMemory(uid string) (gone bool) {
 		return errors.Is(err, fs.ErrNotExist)
 	}
 	r.mu.Lock()
-	w, p := r.pods[uid], r.core.pods[uid]
-	r.accountLocked(w)
+	p := r.core.pods[uid]
 	had := p.memory.extra
-	extra := r.core.lower(p, free, throttle.Now())
 	// Nobody is killed for it: what is in use and a little more stays.
-	extra = max(extra, had-max(free-2*p.memory.room(), 0))
+	extra := max(r.core.lower(p, free, throttle.Now()), had-p.memory.idle(free))
 	r.mu.Unlock()
 	if extra >= had {
 		return false
 	}
-	err = r.cfg.Tree.SetMemoryBurst(uid, extra, 0)
-	if err == nil {
-		r.mu.Lock()
-		r.accountLocked(w)
-		r.core.memoryIs(p, extra)
-		r.mu.Unlock()
-		signal(r.changed)
-	} else if !errors.Is(err, nodelet.ErrMemoryInUse) {
-		r.complain("a memory limit isn't lowered", uid, err)
-		return errors.Is(err, fs.ErrNotExist)
+	if _, gone := r.lowerTo(uid, extra); gone {
+		return true
 	}
 	r.arm(uid)
 	r.grow(uid)
 	return false
+}
+
+// lowerTo tries it; with more in use a pod keeps what it has. r.memory is held.
+func (r *Reflex) lowerTo(uid string, extra int64) (lowered, gone bool) {
+	r.mu.Lock()
+	w, p := r.pods[uid], r.core.pods[uid]
+	r.accountLocked(w)
+	r.mu.Unlock()
+	err := r.cfg.Tree.SetMemoryBurst(uid, extra, 0)
+	if errors.Is(err, nodelet.ErrMemoryInUse) {
+		return false, false
+	}
+	if err != nil {
+		r.complain("a memory limit isn't lowered", uid, err)
+		return false, errors.Is(err, fs.ErrNotExist)
+	}
+	r.mu.Lock()
+	r.accountLocked(w)
+	r.core.memoryIs(p, extra)
+	r.mu.Unlock()
+	signal(r.changed)
+	return true, false
 }
 
 // endMemory takes back what a pod has. It reports false where it still uses it; then that is looked after.

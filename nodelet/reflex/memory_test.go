@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"swell.dev/swell/nodelet"
 )
 
 const mib = 1 << 20
@@ -104,6 +106,63 @@ func TestMemoryPool(t *testing.T) {
 	}
 }
 
+// ranked is memoryPod with a rank.
+func (w *world) ranked(uid string, rank int, size, bound int64) *pod {
+	p := w.memoryPod(uid, size, bound)
+	p.Rank = rank
+	return p
+}
+
+func TestMemoryByRank(t *testing.T) {
+	w := newWorld(t, 0)
+	w.core.memoryPool = 400 * mib
+	web := w.ranked("web", nodelet.RankCritical, 256*mib, 1024*mib)
+	a := w.ranked("a", nodelet.RankDefault, 256*mib, 384*mib)
+	batch := w.ranked("batch", nodelet.RankBestEffort, 256*mib, 2048*mib)
+	has := func(what string, wantWeb, wantA, wantBatch int64) {
+		t.Helper()
+		if web.memory.extra != wantWeb*mib || a.memory.extra != wantA*mib || batch.memory.extra != wantBatch*mib {
+			t.Errorf("%s: web has %d MiB beyond its size, a %d, batch %d", what, web.memory.extra/mib, a.memory.extra/mib, batch.memory.extra/mib)
+		}
+	}
+	w.use(a, 250*mib)
+	w.use(batch, 700*mib)
+	has("batch leaves the step that web may want", 0, 128, 144)
+	if w.core.canGrow(a) || w.core.canGrow(batch) {
+		t.Error("what is kept for web is guarded for others")
+	}
+	w.use(web, 250*mib)
+	has("it wants it", 128, 128, 144)
+	if !w.core.canGrow(web) {
+		t.Error("web can have what batch and a don't use")
+	}
+	if lacks := w.core.memoryLacks(web, 10*mib); lacks != 192*mib {
+		t.Errorf("its next step lacks %d MiB", lacks/mib)
+	}
+	if lacks := w.core.memoryLacks(web, 200*mib); lacks != 0 {
+		t.Errorf("with 200 MiB free it lacks %d MiB", lacks/mib)
+	}
+	if behind := fmt.Sprint(w.core.memoryBehind(web), w.core.memoryBehind(a), w.core.memoryBehind(batch)); behind != "[batch a] [batch] []" {
+		t.Errorf("behind them are %s", behind)
+	}
+	if to := batch.giveWay(20*mib, 192*mib); to != batch.memory.extra {
+		t.Errorf("batch gives %d MiB that it uses", (batch.memory.extra-to)/mib)
+	}
+	if to := batch.giveWay(100*mib, 10*mib); to != 134*mib {
+		t.Errorf("batch comes down to %d MiB for 10", to/mib)
+	}
+	if to := batch.giveWay(390*mib, 192*mib); to != 0 {
+		t.Errorf("batch, that uses nothing, comes down to %d MiB", to/mib)
+	}
+	if w.core.near(web, 10*mib); w.core.canGrow(web) {
+		t.Error("web waits at its limit though nobody had any to give")
+	}
+	w.core.memoryIs(batch, 0)
+	if w.core.near(web, 10*mib); web.memory.extra != 272*mib || !w.core.canGrow(web) {
+		t.Errorf("with what batch gave web has %d MiB beyond its size", web.memory.extra/mib)
+	}
+}
+
 func TestMemoryIsMetered(t *testing.T) {
 	w := newWorld(t, 0)
 	w.core.memoryPool = 200 * mib
@@ -127,10 +186,17 @@ func TestMemoryBounds(t *testing.T) {
 			uid := fmt.Sprint(random.IntN(6))
 			p := w.core.pods[uid]
 			if p == nil {
-				p = w.memoryPod(uid, random.Int64N(512*mib), random.Int64N(4096*mib))
+				p = w.ranked(uid, random.IntN(3), random.Int64N(512*mib), random.Int64N(4096*mib))
 			}
 			had, held := p.memory.extra, w.core.memoryHeld
-			switch random.IntN(8) {
+			switch random.IntN(9) {
+			case 8:
+				free := random.Int64N(p.memory.limit() + 1)
+				to := p.giveWay(free, random.Int64N(1024*mib))
+				if to > had || to < 0 || had-to > free {
+					t.Fatalf("seed %d, step %d: gives way from %d to %d with %d free", seed, step, had, to, free)
+				}
+				w.core.memoryIs(p, to)
 			case 0:
 				w.core.setMemory(p, random.Int64N(512*mib), random.Int64N(4096*mib), had)
 			case 1:
