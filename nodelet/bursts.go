@@ -1,6 +1,7 @@
 package nodelet
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -91,10 +92,6 @@ type bursts struct {
 }
 
 func (w *worker) tellBursts() {
-	to := w.host.cfg.Bursts
-	if to == nil {
-		return
-	}
 	wish := w.machine.burst()
 	if wish == nil && w.bursts.told == nil || wish != nil && w.bursts.told != nil && *wish == *w.bursts.told {
 		return
@@ -119,24 +116,54 @@ func (w *worker) tellBursts() {
 		wish := b.want[0]
 		b.want = b.want[1:]
 		b.wants.Unlock()
-		if wish == nil {
-			to.Remove(w.uid)
-			return
-		}
-		allowed, err := v1alpha1.ParseBurst(wish.value)
-		if err == nil {
-			err = to.Set(w.uid, allowed, wish.rank)
-		}
-		if err != nil {
+		why := ""
+		if err := w.setBursts(wish); err != nil {
+			why = err.Error()
 			w.host.cfg.Logger.Warn("a pod can't burst", "pod", w.uid, "error", err)
 		}
+		w.post(inNoBursts{why})
 	})
+}
+
+// errBurstsOff is the answer of a node that gives no bursts to anybody.
+var errBurstsOff = errors.New("this node gives no bursts: it was started with --reflex=off")
+
+func (w *worker) setBursts(wish *burstWish) error {
+	to := w.host.cfg.Bursts
+	switch {
+	case wish == nil && to == nil:
+		return nil
+	case wish == nil:
+		to.Remove(w.uid)
+		return nil
+	case to == nil:
+		return errBurstsOff
+	}
+	allowed, err := v1alpha1.ParseBurst(wish.value)
+	if err != nil {
+		return err
+	}
+	return to.Set(w.uid, allowed, wish.rank)
 }
 
 // endBursts forgets a pod that has ended, once nothing else is told of it.
 func (w *worker) endBursts() {
-	if w.bursts.told != nil {
+	if w.bursts.told != nil && w.host.cfg.Bursts != nil {
 		w.host.cfg.Bursts.Remove(w.uid)
+	}
+}
+
+// noBurstsNow tells the pod's owner once.
+func (m *machine) noBurstsNow(why string) {
+	if why != "" && why != m.noBursts {
+		m.event(corev1.EventTypeWarning, "BurstUnavailable", "The pod stays at its size: "+why, nil)
+	}
+	m.noBursts = why
+}
+
+func noBurstsCondition(why string) corev1.PodCondition {
+	return corev1.PodCondition{
+		Type: v1alpha1.ConditionBursting, Status: corev1.ConditionFalse, Reason: "Unavailable", Message: "The pod stays at its size: " + why,
 	}
 }
 

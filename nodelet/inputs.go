@@ -17,6 +17,8 @@ type (
 	inAssign struct{ Assignment Assignment }
 	// inBursting says that the pod has begun to have more than its size, or with nil that it has come to rest.
 	inBursting struct{ State *BurstState }
+	// inNoBursts says why the pod, which may burst, is given nothing beyond its size; empty: it is.
+	inNoBursts struct{ Why string }
 	// inRemove says that the pod is no longer desired at all.
 	inRemove struct{}
 	// inObserved is what the runtime listed, at adoption or later. Containers that began after At are

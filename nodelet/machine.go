@@ -45,6 +45,7 @@ type machine struct {
 	resize   resizeState
 	mayBurst bool            // the node has Bursts
 	bursting *BurstState     // nil: it has no more than its size
+	noBursts string          // why the node gives it none, though it may have some
 	boosts   v1alpha1.Boosts // that the pod's annotation says
 	boost    boostState
 
@@ -130,6 +131,8 @@ func (m *machine) observe(in input) {
 		m.assign(in.Assignment)
 	case inBursting:
 		m.bursting = in.State
+	case inNoBursts:
+		m.noBurstsNow(in.Why)
 	case inRemove:
 		m.removed, m.successor = true, nil
 	case inObserved:

@@ -133,6 +133,8 @@ func (s *scenario) do(args []string, text string) string {
 		s.step(inAssign{Assignment{Pod: s.pod(text), ConfigMaps: maps.Clone(s.configMaps), Boost: s.granted(args[1:])}})
 	case "granted": // granted MILLI: the ledger's answer to the present wish; granted MILLI WISH: to another
 		s.step(inBoost{*s.granted(args)})
+	case "bursts": // bursts [WHY…]: the node gives the pod some, or says why not
+		s.step(inNoBursts{strings.Join(args[1:], " ")})
 	case "remove": // not desired any more
 		s.step(inRemove{})
 	case "ok": // everything that is under way succeeds, or only the kind that is named

@@ -264,6 +264,8 @@ func (m *machine) newConditions(st *corev1.PodStatus) []corev1.PodCondition {
 	}
 	if m.bursting != nil {
 		own = append(own, burstingCondition(m.bursting))
+	} else if m.noBursts != "" {
+		own = append(own, noBurstsCondition(m.noBursts))
 	}
 	if c := m.boostCondition(); c != nil {
 		own = append(own, *c)

@@ -18,7 +18,19 @@ const (
 	AnnotationLatency = "swell.dev/latency"
 )
 
-// ConditionBursting stands on a pod that has, or a moment ago had, more than its size.
+// ConditionReflex on a node tells whether it gives bursts, and how it knows that the kernel stopped a pod: its reason is
+// Fentry, SchedSwitch or Poll where it does, Off or Unavailable where it doesn't, and its message says what the better
+// ways lack.
+const ConditionReflex corev1.NodeConditionType = "swell.dev/Reflex"
+
+// LabelReflex on a node says the same for selectors: fentry, sched_switch, poll or off. The nodelet sets it.
+const (
+	LabelReflex = "swell.dev/reflex"
+	ReflexOff   = "off"
+)
+
+// ConditionBursting stands on a pod that has, or a moment ago had, more than its size, and as False, with the reason
+// Unavailable, on one whose node gives it nothing.
 const ConditionBursting corev1.PodConditionType = "swell.dev/Bursting"
 
 // Values of AnnotationLatency.

@@ -143,7 +143,7 @@ func (p *poller) run(ctx context.Context, tell func(Event)) error {
 			return err
 		}
 		for _, id := range found {
-			tell(Event{id, Now()})
+			tell(Event{Cgroup: id, At: Now(), CPU: -1})
 		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 const (
 	maxWatched = 1 << 16 // groups
 	ringBytes  = 1 << 18 // some 10,000 events
-	eventBytes = 16      // when, which
+	eventBytes = 24      // on which CPU, when, which group
 )
 
 // watched is the map's value of a group.
@@ -128,8 +128,9 @@ func (p *probe) run(ctx context.Context, tell func(Event)) error {
 		}
 		if len(r.RawSample) == eventBytes {
 			tell(Event{
-				At:     time.Duration(binary.NativeEndian.Uint64(r.RawSample)),
-				Cgroup: binary.NativeEndian.Uint64(r.RawSample[8:]),
+				CPU:    int(binary.NativeEndian.Uint64(r.RawSample)),
+				At:     time.Duration(binary.NativeEndian.Uint64(r.RawSample[8:])),
+				Cgroup: binary.NativeEndian.Uint64(r.RawSample[16:]),
 			})
 		}
 	}

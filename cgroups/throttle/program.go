@@ -88,7 +88,9 @@ func tell(events *ebpf.Map, next string) asm.Instructions {
 		asm.Sub.Reg(asm.R2, asm.R1),
 		asm.JLT.Imm(asm.R2, int32(quietTime.Nanoseconds()), next),
 		asm.StoreMem(asm.R9, 0, asm.R0, asm.DWord),
-		asm.StoreMem(asm.RFP, -16, asm.R0, asm.DWord), // and the id at fp-8: an event
+		asm.StoreMem(asm.RFP, -16, asm.R0, asm.DWord),
+		asm.FnGetSmpProcessorId.Call(),
+		asm.StoreMem(asm.RFP, -24, asm.R0, asm.DWord), // and the id at fp-8: an event
 		asm.LoadMapPtr(asm.R1, events.FD()),
 		asm.Mov.Reg(asm.R2, asm.RFP),
 		asm.Add.Imm(asm.R2, -eventBytes),

@@ -18,6 +18,7 @@ import (
 type Event struct {
 	Cgroup uint64        // cgroups.Group.ID of the watched group
 	At     time.Duration // CLOCK_MONOTONIC
+	CPU    int           // that the task was stopped on; -1: that isn't known
 }
 
 // Now is the time on the clock of events.

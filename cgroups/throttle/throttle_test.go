@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -189,6 +190,60 @@ func TestKernelIn(t *testing.T) {
 			burn(t, container)
 			await(t, events, id)
 		})
+	}
+}
+
+// TestKernelCPU: where a task is stopped is told.
+func TestKernelCPU(t *testing.T) {
+	for _, rung := range []Rung{Fentry, SchedSwitch} {
+		t.Run(string(rung), func(t *testing.T) {
+			w := openRung(t, rung)
+			events := listen(t, w)
+			g := group(t)
+			must(t, g.SetCPU(1024, 5000))
+			id, err := w.Watch(g)
+			must(t, err)
+			cpu := onLastCPU(t, func() { burn(t, g) })
+			for range 3 {
+				if e := await(t, events, id); e.CPU != cpu {
+					t.Errorf("stopped on CPU %d, the process runs on CPU %d", e.CPU, cpu)
+				}
+			}
+		})
+	}
+}
+
+// onLastCPU starts processes that may only run there.
+func onLastCPU(t *testing.T, start func()) (cpu int) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var all, last unix.CPUSet
+	must(t, unix.SchedGetaffinity(0, &all))
+	for i := range 1024 {
+		if all.IsSet(i) {
+			cpu = i
+		}
+	}
+	last.Set(cpu)
+	must(t, unix.SchedSetaffinity(0, &last))
+	start()
+	must(t, unix.SchedSetaffinity(0, &all))
+	return cpu
+}
+
+// TestRerun: afterwards the thread may run where it might before.
+func TestRerun(t *testing.T) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var before, after unix.CPUSet
+	must(t, unix.SchedGetaffinity(0, &before))
+	for _, cpu := range []int{-1, 0, 1, 1023, 1 << 20} {
+		Rerun(cpu)
+		must(t, unix.SchedGetaffinity(0, &after))
+		if after != before {
+			t.Fatalf("after CPU %d it may run on %v, before on %v", cpu, after, before)
+		}
 	}
 }
 

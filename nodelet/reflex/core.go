@@ -36,7 +36,8 @@ type core struct {
 
 	memoryPool, memoryHeld int64 // likewise, bytes
 	pods                   map[string]*pod
-	out                    []change // decided and not taken yet
+	out                    []change      // decided and not taken yet
+	avoided                time.Duration // see account
 }
 
 type pod struct {
@@ -111,7 +112,9 @@ func (c *core) grant(pool int64) {
 	c.takeBack(c.held-pool, nil)
 }
 
-// account brings a pod's budget up to date.
+// account brings a pod's budget up to date, and what its burst has spared it: the CPU time beyond its size over the
+// CPUs that it ran on meanwhile, one at least. For as long its tasks would have stood still with the size alone: of each
+// period they run for size/CPUs. What waits longer since it is stopped isn't in it, so it is rather too little.
 func (c *core) account(p *pod, used int64, now time.Duration) {
 	elapsed := now - p.at
 	if elapsed <= 0 || used < p.used {
@@ -125,6 +128,10 @@ func (c *core) account(p *pod, used int64, now time.Duration) {
 		p.metered.time += elapsed
 		p.metered.memory += p.memory.extra >> 10 * int64(elapsed) / int64(time.Millisecond)
 		p.metered.cpu += p.extra * int64(elapsed)
+	}
+	if p.extra > 0 && beyond > 0 {
+		ran := max(time.Duration(used-p.used), elapsed)
+		c.avoided += time.Duration(float64(beyond) * float64(elapsed) / float64(ran))
 	}
 	p.used, p.at = used, now
 }

@@ -210,3 +210,32 @@ func TestBounds(t *testing.T) {
 		}
 	}
 }
+
+// TestAvoided: what is spared is CPU time beyond the size, by the CPUs that it was used on, and only during bursts.
+func TestAvoided(t *testing.T) {
+	w := newWorld(t, 10_000, Pod{UID: "a", Size: 200, Bound: 4200, Budget: time.Minute})
+	want := func(what string, d time.Duration) {
+		t.Helper()
+		if off := w.core.avoided - d; off < -time.Microsecond || off > time.Microsecond {
+			t.Errorf("%s: %s avoided, want %s", what, w.core.avoided, d)
+		}
+	}
+	w.run(20*ms, "a", 4000)
+	want("beyond its size without a burst, as it had saved that up", 0)
+	w.stop("a")
+	want("stopped just now", 0)
+	w.run(100*ms, "a", 100)
+	want("within its size", 0)
+	w.run(100*ms, "a", 1000)
+	want("one CPU, of which its size is 20 of 100 ms", 80*ms)
+	w.run(100*ms, "a", 4000)
+	want("four CPUs, on which its size lasts for 5 ms", 175*ms)
+	w.run(100*ms, "a", 500)
+	want("half a CPU, no more than the 30 ms that it used beyond its size", 205*ms)
+	for range 10 {
+		w.run(20*ms, "a", 0)
+	}
+	w.want("at rest", map[string]int64{"a": 0})
+	w.run(100*ms, "a", 300)
+	want("after its burst", 205*ms)
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -68,6 +67,8 @@ type Reflex struct {
 	watcher *throttle.Watcher // nil: no pod may burst
 	stop    context.CancelFunc
 	stats   Stats
+
+	detection Detection
 }
 
 // watched is a pod's open counter and what was told of it.
@@ -151,6 +152,7 @@ func (r *Reflex) watchLocked(uid string) (*watched, error) {
 
 func (r *Reflex) openLocked() error {
 	watcher, err := throttle.Open(throttle.Options{Rungs: r.cfg.Rungs})
+	r.detection = detected(watcher, err)
 	if err != nil {
 		return err
 	}
@@ -164,6 +166,7 @@ func (r *Reflex) openLocked() error {
 	r.tasks.Go(func() {
 		if err := watcher.Run(ctx, r.throttled); err != nil {
 			r.cfg.Log.Error("bursts: throttling isn't detected any more", "error", err)
+			r.undetected(watcher, err)
 		}
 	})
 	r.tasks.Go(func() { r.lookAfter(ctx) })
@@ -267,16 +270,23 @@ func (r *Reflex) Changed() <-chan struct{} { return r.changed }
 
 // throttled is the hot path: the kernel has just stopped a pod's tasks.
 func (r *Reflex) throttled(e throttle.Event) {
+	if r.raise(e) {
+		throttle.Rerun(e.CPU)
+	}
+}
+
+// raise reports whether the pod has more now.
+func (r *Reflex) raise(e throttle.Event) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.stats.Throttled++
 	w := r.ids[e.Cgroup]
 	if w == nil {
-		return
+		return false
 	}
 	used, err := w.used.Read()
 	if err != nil {
-		return // it is gone, which whoever removed it will tell
+		return false // it is gone, which whoever removed it will tell
 	}
 	r.core.throttled(w.uid, used, throttle.Now())
 	if r.applyLocked() {
@@ -284,7 +294,9 @@ func (r *Reflex) throttled(e throttle.Event) {
 		w.last = now
 		r.stats.react(now - e.At)
 		signal(r.wake)
+		return true
 	}
+	return false
 }
 
 // applyLocked carries out what the core has decided, and reports whether it was anything. Of several changes those
@@ -435,51 +447,6 @@ func (r *Reflex) meter(uid string, due usagev1.Burst) {
 	if err := r.cfg.Meter(uid, due); err != nil {
 		r.cfg.Log.Error("a burst isn't metered", "pod", uid, "error", err)
 	}
-}
-
-// Stats is what the reflex has done so far.
-type Stats struct {
-	Rung      throttle.Rung // how throttling is detected; empty: nothing is
-	Throttled int64         // events
-	Reactions int64         // quotas raised at once
-	Reacting  time.Duration // that they took, from the kernel's stop of a task on, summed up
-	Time      time.Duration // that pods had more than their size, summed up
-	Grown     int64         // memory limits raised
-	latencies []time.Duration
-}
-
-// maxLatencies bounds what is kept of reactions.
-const maxLatencies = 4096
-
-func (s *Stats) react(after time.Duration) {
-	if len(s.latencies) < maxLatencies {
-		s.latencies = append(s.latencies, after)
-	} else {
-		s.latencies[s.Reactions%maxLatencies] = after
-	}
-	s.Reactions++
-	s.Reacting += after
-}
-
-// Latencies are the last reactions', each from the kernel's stop of a task to the quota that was written.
-func (s Stats) Latencies() []time.Duration { return s.latencies }
-
-// Latency answers the reactions' percentile from the kernel's stop of a task to the quota that was written.
-func (s Stats) Latency(share float64) time.Duration {
-	if len(s.latencies) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(s.latencies))
-	return sorted[min(int(share*float64(len(sorted))), len(sorted)-1)]
-}
-
-// Stats answers what was done so far.
-func (r *Reflex) Stats() Stats {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s := r.stats
-	s.latencies = slices.Clone(s.latencies)
-	return s
 }
 
 func signal(c chan struct{}) {

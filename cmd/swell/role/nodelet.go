@@ -178,6 +178,7 @@ func startNodelet(ctx context.Context, dir *dataDir, cfg nodeletConfig, address 
 	}
 	if bursts {
 		n.reflex = newReflex(n.host, rungs, func(uid string, s *nodelet.BurstState) { n.nodelet.Bursting(uid, s) }, log)
+		n.reflex.Detect()
 		nodeletConfig.Bursts = n.reflex
 		// Of several nodelets in one process, as tests have them, the first is told of.
 		if m := (reflexMetrics{n.reflex}); prometheus.Register(m) == nil {
@@ -192,8 +193,9 @@ func startNodelet(ctx context.Context, dir *dataDir, cfg nodeletConfig, address 
 	}
 	deps := stream.Deps{Runtime: n.host.runtime, Images: n.host.images, FindContainer: n.nodelet.FindContainer}
 	sessionConfig := session.Config{
-		Address: address, TLS: tlsConfig, Node: func() *corev1.Node { return node },
-		Pods: n.nodelet, Journal: n.host.journal, Heartbeat: cfg.Heartbeat, History: cfg.UsageHistory, Version: version, Log: log,
+		Address: address, TLS: tlsConfig, Node: func() *corev1.Node { return describeReflex(node, n.reflex) },
+		Conditions: func() []corev1.NodeCondition { return []corev1.NodeCondition{reflexCondition(n.reflex)} },
+		Pods:       n.nodelet, Journal: n.host.journal, Heartbeat: cfg.Heartbeat, History: cfg.UsageHistory, Version: version, Log: log,
 		Serve: func(ctx context.Context, open *nodev1.Open, s session.Stream) error {
 			return stream.Handle(ctx, deps, open, s)
 		},

@@ -17,13 +17,14 @@ var (
 	reflexLatency   = prometheus.NewDesc("swell_reflex_reaction_seconds", "From the kernel's stop of a task to the quota that was written, of the last 4096.", nil, nil)
 	reflexGrown     = prometheus.NewDesc("swell_reflex_memory_raised_total", "Memory limits raised before they were hit.", nil, nil)
 	reflexSeconds   = prometheus.NewDesc("swell_reflex_burst_seconds_total", "Time that pods had more than their size, summed up.", nil, nil)
+	reflexAvoided   = prometheus.NewDesc("swell_reflex_throttled_avoided_seconds_total", "Time for which tasks would have been stopped without their pods' bursts: CPU time used beyond the size, over the CPUs that it was used on, 1 at least.", nil, nil)
 	reflexCPU       = prometheus.NewDesc("swell_reflex_pool_cpu_cores", "CPU beyond the sizes of this node's pods: wanted, held by bursts.", []string{"state"}, nil)
 	reflexMemory    = prometheus.NewDesc("swell_reflex_pool_memory_bytes", "Memory beyond the sizes of this node's pods: wanted, held by bursts.", []string{"state"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (m reflexMetrics) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{reflexRung, reflexThrottled, reflexReactions, reflexLatency, reflexGrown, reflexSeconds, reflexCPU, reflexMemory} {
+	for _, d := range []*prometheus.Desc{reflexRung, reflexThrottled, reflexReactions, reflexLatency, reflexGrown, reflexSeconds, reflexAvoided, reflexCPU, reflexMemory} {
 		out <- d
 	}
 }
@@ -44,6 +45,7 @@ func (m reflexMetrics) Collect(out chan<- prometheus.Metric) {
 	count(reflexReactions, float64(s.Reactions))
 	count(reflexGrown, float64(s.Grown))
 	count(reflexSeconds, s.Time.Seconds())
+	count(reflexAvoided, s.Avoided.Seconds())
 	out <- prometheus.MustNewConstSummary(reflexLatency, uint64(s.Reactions), s.Reacting.Seconds(), map[float64]float64{
 		0.5: s.Latency(0.5).Seconds(), 0.99: s.Latency(0.99).Seconds(),
 	})
