@@ -10,7 +10,7 @@ var (
 	ErrConflict    = errors.New("the object has been modified")
 	ErrExpired     = errors.New("resource version too old")             // 410: relist
 	ErrNoCapacity  = errors.New("no node has room")                     // the pod stays pending
-	ErrInfeasible  = errors.New("no node could ever hold it")           // 403 on resize
+	ErrInfeasible  = errors.New("no node could ever hold it")           // 403 on resize and bounds of bursts
 	ErrOverloaded  = errors.New("too many requests are waiting")        // 429 with Retry-After
 	ErrUnavailable = errors.New("not available now")                    // 503 with Retry-After
 	ErrNoStorage   = errors.New("no room to store it")                  // 507: nothing changes by itself

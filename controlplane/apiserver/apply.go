@@ -154,6 +154,7 @@ func (s *Server) applyNew(q *request, merge func(controlplane.Object) (controlpl
 	if err != nil {
 		return err
 	}
+	q.warnOf(out)
 	return q.respond(s, http.StatusCreated, out)
 }
 

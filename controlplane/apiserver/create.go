@@ -40,10 +40,18 @@ func (s *Server) create(q *request) error {
 	if err != nil {
 		return err
 	}
+	q.warnOf(out)
 	if len(opts.DryRun) > 0 {
 		return q.respond(s, http.StatusCreated, out)
 	}
 	return q.respondStored(s, http.StatusCreated, out)
+}
+
+// warnOf tells whoever made an object what they should know of it.
+func (q *request) warnOf(made controlplane.Object) {
+	if w := q.res.rules.warn; w != nil {
+		warn(q.w, w(made))
+	}
 }
 
 // steps are what becomes of a new object between decoding and the store.

@@ -56,7 +56,7 @@ func statusOf(err error, gr schema.GroupResource, name string) *metav1.Status {
 	return &out.ErrStatus
 }
 
-// causeNodeCapacity marks a resize that no node could ever hold.
+// causeNodeCapacity marks a resize, or a bound of bursts, that no node could ever hold.
 const causeNodeCapacity metav1.CauseType = "NodeCapacity"
 
 func forbiddenNodeCapacity(gr schema.GroupResource, name string, err error) *apierrors.StatusError {

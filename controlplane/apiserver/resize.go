@@ -290,12 +290,16 @@ func (s *Server) tellPending(ctx context.Context, pod *corev1.Pod, answer contro
 func (s *Server) anyNodeHolds(d controlplane.Demand) bool {
 	nodes, _ := s.cfg.Store.List("nodes", "")
 	for _, o := range nodes {
-		free := o.(*corev1.Node).Status.Allocatable
-		if d.Fits(controlplane.Demand{CPUMilli: free.Cpu().MilliValue(), MemoryBytes: free.Memory().Value()}) {
+		if nodeHolds(o.(*corev1.Node), d) {
 			return true
 		}
 	}
 	return false
+}
+
+func nodeHolds(n *corev1.Node, d controlplane.Demand) bool {
+	free := n.Status.Allocatable
+	return d.Fits(controlplane.Demand{CPUMilli: free.Cpu().MilliValue(), MemoryBytes: free.Memory().Value()})
 }
 
 // Resized writes down what became of a resize that waited: it has its room, or its verdict is another one.

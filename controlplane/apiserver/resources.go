@@ -49,12 +49,16 @@ type rules struct {
 	prepare func(controlplane.Object)
 	// admit, where set, looks at a new object once it is valid, and fills in what follows from other objects.
 	admit func(controlplane.Object) error
+	// warn, where set, answers what whoever made an object should know of it.
+	warn func(controlplane.Object) []error
 	// prepareUpdate carries over from old what users may not change.
 	prepareUpdate func(next, old controlplane.Object)
 	// specChanged tells whether the generation grows. Nil: the kind has none.
 	specChanged    func(next, old controlplane.Object) bool
 	validate       func(controlplane.Object) field.ErrorList
 	validateUpdate func(next, old controlplane.Object) field.ErrorList
+	// admitUpdate, where set, looks at a valid update.
+	admitUpdate func(next, old controlplane.Object) error
 	// create and delete, where set, replace the plain commit.
 	create func(context.Context, controlplane.Object) (controlplane.Object, error)
 	delete func(context.Context, controlplane.Key, deletion) (controlplane.Object, bool, error)

@@ -62,6 +62,11 @@ func (s *Server) nextObject(q *request, next, old controlplane.Object, manager s
 	if errs := r.validateUpdate(next, old); len(errs) > 0 {
 		return nil, apierrors.NewInvalid(q.res.gvk.GroupKind(), old.GetName(), errs)
 	}
+	if r.admitUpdate != nil {
+		if err := r.admitUpdate(next, old); err != nil {
+			return nil, err
+		}
+	}
 	if manager != "" {
 		if err := s.trackUpdate(q, next, old, manager); err != nil {
 			return nil, err
