@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -50,10 +52,13 @@ func TestBurst(t *testing.T) {
 	sized(await(t, c, ns, "bursts", "bursting", bursting))
 	beyondTheBounds(t, c, ns)
 	out := kubectlOf(t, in, "get", "--raw", "/metrics")
-	for _, metric := range []string{`swell_reflex_detection{rung="`, "swell_reflex_memory_raised_total ", `swell_reflex_reaction_seconds{quantile="0.99"} `} {
+	for _, metric := range []string{`swell_reflex_detection{rung="`, "swell_reflex_memory_raised_total ", "swell_reflex_throttled_avoided_seconds_total ", `swell_reflex_reaction_seconds{quantile="0.99"} `} {
 		if !strings.Contains(out, metric) {
 			t.Errorf("no metric %s in\n%s", metric, out)
 		}
+	}
+	if out := kubectlOf(t, in, "describe", "nodes"); !strings.Contains(out, string(v1alpha1.ConditionReflex)) || !strings.Contains(out, "That the kernel stops a pod is seen") || !strings.Contains(out, v1alpha1.LabelReflex+"=") {
+		t.Errorf("the node doesn't say what its reflex runs on:\n%s", out)
 	}
 	kubectlOf(t, in, "exec", "bursts", "--", "touch", "/tmp/end")
 	got = await(t, c, ns, "bursts", "at rest", resting)
@@ -94,5 +99,30 @@ func beyondTheBounds(t *testing.T, c *kubernetes.Clientset, ns string) {
 	// Where the limit is met in a system call on cgroup v1, the program gets an error and ends by itself.
 	if got := await(t, c, ns, "beyond", "at its end", ended); got.Status.Phase != corev1.PodFailed {
 		t.Errorf("memory beyond the bounds: %+v", got.Status)
+	}
+}
+
+// TestBurstWithoutReflex: where no node gives bursts a pod that may burst runs at its size, and its owner is told so.
+func TestBurstWithoutReflex(t *testing.T) {
+	in, c := newInstance(t, "--reflex", "off")
+	const ns = metav1.NamespaceDefault
+	pod := shellPod("steady", "exec sleep 100000")
+	pod.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+	pod.Annotations = map[string]string{v1alpha1.AnnotationBurst: "cpu=1"}
+	body, err := json.Marshal(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	create := command(t.Context(), in, "kubectl", "create", "-f", "-")
+	create.Stdin = bytes.NewReader(body)
+	if out, err := create.CombinedOutput(); err != nil || !strings.Contains(string(out), "Warning: metadata.annotations[swell.dev/burst]: no node gives bursts now") {
+		t.Errorf("kubectl create: %v: %s", err, out)
+	}
+	await(t, c, ns, "steady", "running, without bursts", func(p *corev1.Pod) bool {
+		b := conditionOf(p, v1alpha1.ConditionBursting)
+		return p.Status.Phase == corev1.PodRunning && b.Status == corev1.ConditionFalse && b.Reason == "Unavailable"
+	})
+	if out := kubectlOf(t, in, "describe", "nodes"); !strings.Contains(out, "--reflex=off") || !strings.Contains(out, v1alpha1.LabelReflex+"=off") {
+		t.Errorf("the node doesn't say that its reflex is off:\n%s", out)
 	}
 }

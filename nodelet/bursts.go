@@ -119,7 +119,9 @@ func (w *worker) tellBursts() {
 		why := ""
 		if err := w.setBursts(wish); err != nil {
 			why = err.Error()
-			w.host.cfg.Logger.Warn("a pod can't burst", "pod", w.uid, "error", err)
+		}
+		if why != "" && w.host.cfg.Bursts != nil {
+			w.host.cfg.Logger.Warn("a pod can't burst", "pod", w.uid, "error", why)
 		}
 		w.post(inNoBursts{why})
 	})

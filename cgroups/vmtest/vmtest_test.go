@@ -53,7 +53,7 @@ func TestOnVersion2(t *testing.T) {
 			"TestKernelShrinkSharedMemory", "TestKernelResizeUnderAllocation",
 		}},
 		{"cgroups/throttle", 2, nil, "", 12, []string{
-			"TestKernelRungs", "TestKernelAbove", "TestKernelIn", "TestKernelEachWatched", "TestKernelUnwatched", "TestKernelOverflow", "TestNothingStays",
+			"TestKernelRungs", "TestKernelAbove", "TestKernelIn", "TestKernelEachWatched", "TestKernelUnwatched", "TestKernelCPU", "TestKernelOverflow", "TestNothingStays",
 			"TestKernelMemory", "TestKernelMemoryLeavesNothing",
 		}},
 		{"nodelet/podcgroup", 3, redis, "SWELL_PODCGROUP_SWAP=" + vm.Disk, 16, []string{
@@ -61,7 +61,7 @@ func TestOnVersion2(t *testing.T) {
 			"TestBurst", "TestMemoryBurst", "TestPodOfItsOwn",
 			"TestMemoryIsProtected", "TestResizeMovesOOMScores", "TestResizeUnderLoad", "TestShrinkBesideSwap", "TestKernelMemoryInUseChangesNothing",
 		}},
-		{"nodelet/reflex", 2, nil, "", 10, []string{"TestKernelReflex", "TestKernelMemory", "TestKernelMemoryInUseWhenItEnds"}},
+		{"nodelet/reflex", 2, nil, "", 10, []string{"TestKernelReflex", "TestKernelMemory", "TestKernelMemoryByRank", "TestKernelMemoryInUseWhenItEnds"}},
 	} {
 		t.Run(c.pkg, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "program")
