@@ -11,15 +11,16 @@ import (
 // Sums are the requests and the limits of a whole pod. Zero: none are named.
 type Sums struct{ Requests, Limits Demand }
 
-// Add returns s+t.
-func (s Sums) Add(t Sums) Sums { return Sums{s.Requests.Add(t.Requests), s.Limits.Add(t.Limits)} }
-
 // Max returns the larger of each quantity.
 func (s Sums) Max(t Sums) Sums { return Sums{s.Requests.Max(t.Requests), s.Limits.Max(t.Limits)} }
 
 // SpecSums is what a pod's spec asks for, admitted or not.
 func SpecSums(pod *corev1.Pod) Sums {
-	return sumsOf(pod, v1alpha1.Asked(pod))
+	var own v1alpha1.Sizes // of containers the spec's count
+	if v1alpha1.HasPodResources(&pod.Spec) {
+		own = v1alpha1.Sizes{v1alpha1.WholePod: *pod.Spec.Resources}
+	}
+	return sumsOf(pod, own)
 }
 
 // HeldSums is what a pod counts with where use is bounded. As in Kubernetes that is the most of what its spec asks
@@ -61,10 +62,8 @@ func infeasible(st *corev1.PodStatus) bool {
 }
 
 func sumsOf(pod *corev1.Pod, sizes v1alpha1.Sizes) Sums {
-	whole := sizes.Whole(pod)
-	return Sums{demandIn(whole.Requests), demandIn(whole.Limits)}
-}
-
-func demandIn(list corev1.ResourceList) Demand {
-	return Demand{CPUMilli: list.Cpu().MilliValue(), MemoryBytes: list.Memory().Value()}
+	var s Sums
+	s.Requests.CPUMilli, s.Requests.MemoryBytes = sizes.Requests(pod)
+	s.Limits.CPUMilli, s.Limits.MemoryBytes = sizes.Limits(pod)
+	return s
 }

@@ -89,20 +89,28 @@ func (s Sizes) Total(pod *corev1.Pod) (cpuMilli, memoryBytes int64) {
 
 // Whole returns the requests and limits of a pod of these sizes: its own, else those of its containers together.
 func (s Sizes) Whole(pod *corev1.Pod) corev1.ResourceRequirements {
-	list := func(of func(corev1.ResourceRequirements) corev1.ResourceList) corev1.ResourceList {
-		cpu, memory := s.sum(pod, func(res corev1.ResourceRequirements) (int64, int64) {
-			l := of(res)
-			return l.Cpu().MilliValue(), l.Memory().Value()
-		})
+	list := func(cpu, memory int64) corev1.ResourceList {
 		return corev1.ResourceList{
 			corev1.ResourceCPU:    *resource.NewMilliQuantity(cpu, resource.DecimalSI),
 			corev1.ResourceMemory: *resource.NewQuantity(memory, resource.BinarySI),
 		}
 	}
-	return corev1.ResourceRequirements{
-		Requests: list(func(r corev1.ResourceRequirements) corev1.ResourceList { return r.Requests }),
-		Limits:   list(func(r corev1.ResourceRequirements) corev1.ResourceList { return r.Limits }),
-	}
+	return corev1.ResourceRequirements{Requests: list(s.Requests(pod)), Limits: list(s.Limits(pod))}
+}
+
+// Requests returns those of Whole, in milli-CPU and bytes.
+func (s Sizes) Requests(pod *corev1.Pod) (cpuMilli, memoryBytes int64) {
+	return s.sum(pod, func(res corev1.ResourceRequirements) (int64, int64) { return amounts(res.Requests) })
+}
+
+// Limits returns those of Whole, in milli-CPU and bytes.
+func (s Sizes) Limits(pod *corev1.Pod) (cpuMilli, memoryBytes int64) {
+	return s.sum(pod, func(res corev1.ResourceRequirements) (int64, int64) { return amounts(res.Limits) })
+}
+
+func amounts(list corev1.ResourceList) (cpuMilli, memoryBytes int64) {
+	cpu, memory := list[corev1.ResourceCPU], list[corev1.ResourceMemory]
+	return cpu.MilliValue(), memory.Value()
 }
 
 // sum adds up as Kubernetes does: a pod has the most that it ever holds at once, which is its containers with the

@@ -44,8 +44,11 @@ type Counter struct {
 	tallies  map[string]*tally
 	followed map[string]bool // resources that any quota has counted
 
-	more  chan struct{} // holds a token when followed has grown
-	dirty chan struct{} // holds a token when a status may have changed
+	more chan struct{} // holds a token when followed has grown
+
+	dirtyMu sync.Mutex    // guards dirty; nothing is locked while it is held
+	dirty   []string      // namespaces whose statuses are to be written, each once
+	wake    chan struct{} // holds a token when there are any
 }
 
 // New answers a counter that knows the stored quotas and what there is of what they count. Run keeps it up to date.
@@ -59,7 +62,7 @@ func New(cfg Config) (*Counter, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.Default()
 	}
-	c := &Counter{cfg: cfg, tallies: map[string]*tally{}, followed: map[string]bool{}, more: make(chan struct{}, 1), dirty: make(chan struct{}, 1)}
+	c := &Counter{cfg: cfg, tallies: map[string]*tally{}, followed: map[string]bool{}, more: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
 	quotas, _ := cfg.Store.List(quotasResource, "")
 	for i, q := range quotas { // sorted by namespace
 		if ns := q.GetNamespace(); i == 0 || ns != quotas[i-1].GetNamespace() {
@@ -100,10 +103,7 @@ func (c *Counter) Charge(key controlplane.Key, next controlplane.Object) (settle
 		case charged == nil:
 			return settled, nil
 		}
-		return func(stored controlplane.Object) {
-			charged.settle(stored)
-			c.touch()
-		}, nil
+		return charged.settle, nil
 	}
 }
 
@@ -111,7 +111,6 @@ func (c *Counter) Charge(key controlplane.Key, next controlplane.Object) (settle
 func (c *Counter) Removed(key controlplane.Key, last controlplane.Object) {
 	if t := c.tally(key.Namespace); t != nil {
 		t.told(key, nil, versionOf(last), true)
-		c.touch()
 	}
 }
 
@@ -140,7 +139,7 @@ func (c *Counter) load(namespace string) {
 		return
 	}
 	if t == nil {
-		t = newTally()
+		t = newTally(func() { c.mark(namespace) })
 	}
 	t.mu.Lock() // creates in the namespace wait until all is counted
 	defer t.mu.Unlock()
@@ -184,7 +183,20 @@ func (c *Counter) put(namespace string, t *tally, counted map[string]bool) {
 	}
 }
 
-func (c *Counter) touch() { signal(c.dirty) }
+func (c *Counter) mark(namespace string) {
+	c.dirtyMu.Lock()
+	defer c.dirtyMu.Unlock()
+	c.dirty = append(c.dirty, namespace)
+	signal(c.wake)
+}
+
+func (c *Counter) marked() []string {
+	c.dirtyMu.Lock()
+	defer c.dirtyMu.Unlock()
+	out := c.dirty
+	c.dirty = nil
+	return out
+}
 
 func signal(token chan struct{}) {
 	select {
@@ -204,7 +216,6 @@ func (c *Counter) Run(ctx context.Context) error {
 	followed := map[string]bool{}
 	expire := time.NewTicker(time.Second)
 	defer expire.Stop()
-	c.touch()
 	for {
 		for _, res := range c.unfollowed(followed) {
 			followed[res] = true
@@ -227,7 +238,6 @@ func (c *Counter) Run(ctx context.Context) error {
 			for _, t := range c.all() {
 				t.expire(now)
 			}
-			c.touch()
 		}
 	}
 }

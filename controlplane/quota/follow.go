@@ -78,7 +78,6 @@ func (c *Counter) relist(res string) {
 		}
 		t.mu.Unlock()
 	}
-	c.touch()
 }
 
 func (c *Counter) take(ev controlplane.Event) {
@@ -91,7 +90,6 @@ func (c *Counter) take(ev controlplane.Event) {
 		o = nil
 	}
 	t.told(ev.Key, o, ev.Version, false)
-	c.touch()
 }
 
 // publishAll writes statuses when they may have changed, with a pause after each look.
@@ -107,9 +105,9 @@ func (c *Counter) publishAll(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-c.dirty:
+		case <-c.wake:
 		}
-		for ns := range c.all() {
+		for _, ns := range c.marked() {
 			c.publish(ns)
 		}
 		pause.Reset(c.cfg.Publish)

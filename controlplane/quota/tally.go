@@ -11,6 +11,8 @@ import (
 
 // tally is what one namespace with quotas holds.
 type tally struct {
+	mark func() // is called when changed is set; it is quick
+
 	mu      sync.Mutex // guards what follows
 	bounds  []*bound
 	objects map[string]map[string]*object // by resource and name
@@ -28,8 +30,8 @@ type object struct {
 	charged []*claim
 }
 
-func newTally() *tally {
-	return &tally{objects: map[string]map[string]*object{}, known: map[string]uint64{}, leaving: map[string]bool{}}
+func newTally(mark func()) *tally {
+	return &tally{mark: mark, objects: map[string]map[string]*object{}, known: map[string]uint64{}, leaving: map[string]bool{}}
 }
 
 // versionOf answers 0 for an object that was never stored.
@@ -63,7 +65,7 @@ func (t *tally) changeLocked(key controlplane.Key, o *object, change func()) {
 	for i, b := range t.bounds {
 		if after := b.counts(o); after != before[i] {
 			b.add(key.Resource, before[i], after)
-			t.changed = true
+			t.changedLocked()
 		}
 	}
 	if key.Resource == podsResource {
@@ -75,6 +77,13 @@ func (t *tally) changeLocked(key controlplane.Key, o *object, change func()) {
 	}
 	if o.stored == nil && !o.gone && len(o.charged) == 0 {
 		delete(t.objects[key.Resource], key.Name)
+	}
+}
+
+func (t *tally) changedLocked() {
+	if !t.changed {
+		t.changed = true
+		t.mark()
 	}
 }
 
@@ -206,7 +215,8 @@ func (t *tally) expire(now time.Time) {
 
 // boundsLocked takes over the quotas, and counts again.
 func (t *tally) boundsLocked(bounds []*bound) {
-	t.bounds, t.changed = bounds, true
+	t.bounds = bounds
+	t.changedLocked()
 	for _, b := range bounds {
 		for res := range b.used {
 			for _, o := range t.objects[res] {
