@@ -37,8 +37,10 @@ type PlaceRequest struct {
 	Key    Key
 	UID    string
 	Demand Demand
-	// BoostCPUMilli is what it would have beyond that while it starts. Want of it makes no pod wait.
+	// BoostCPUMilli is what it would have beyond its size while it starts. Want of it makes no pod wait, unless it is
+	// required: then it is in Demand.
 	BoostCPUMilli int64
+	BoostRequired bool
 	NodeName      string            // if set, only this node
 	NodeSelector  map[string]string // labels the node must have
 	HostPorts     []HostPort        // that must be free there
@@ -53,6 +55,15 @@ type PlaceRequest struct {
 	Template      uint64 // with the namespace, whose slot it may take; 0: none's
 
 	Resize *ResizeRequest // that waits, of a pod that is restored; nil: none does
+}
+
+// Size is what the pod takes once it has started.
+func (r *PlaceRequest) Size() Demand {
+	d := r.Demand
+	if r.BoostRequired {
+		d.CPUMilli -= r.BoostCPUMilli
+	}
+	return d
 }
 
 // Workload is whose slots the pod may take.

@@ -22,9 +22,13 @@ func PodPlacement(pod *corev1.Pod) (PlaceRequest, error) {
 	if err != nil {
 		return PlaceRequest{}, err
 	}
+	required := more > 0 && v1alpha1.BoostsOf(pod).Required()
+	if required {
+		d.CPUMilli += more
+	}
 	req := PlaceRequest{
-		BoostCPUMilli: more,
-		Key:           Key{Resource: "pods", Namespace: pod.Namespace, Name: pod.Name}, UID: string(pod.UID), Demand: d,
+		BoostCPUMilli: more, BoostRequired: required,
+		Key: Key{Resource: "pods", Namespace: pod.Namespace, Name: pod.Name}, UID: string(pod.UID), Demand: d,
 		NodeName: pod.Spec.NodeName, NodeSelector: pod.Spec.NodeSelector, HostPorts: hostPorts(&pod.Spec), Created: pod.CreationTimestamp.Time,
 		Labels: pod.Labels, Class: Class(v1alpha1.ComputeClass(pod)), BestEffort: v1alpha1.QoS(pod) == v1alpha1.QoSBestEffort,
 		Leaving: pod.DeletionTimestamp != nil, Rules: PodRules(&pod.Spec),

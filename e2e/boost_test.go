@@ -177,3 +177,51 @@ func TestStartupBoostDeferred(t *testing.T) {
 	}
 	becomesReady(t, in, c, "web")
 }
+
+// TestStartupBoostRequired: a pod that requires its boost gets no node without room for it, and its container isn't
+// started again without.
+func TestStartupBoostRequired(t *testing.T) {
+	in, c := newInstance(t, "--capacity", "cpu=3,memory=4Gi,pods=20")
+	const ns = metav1.NamespaceDefault
+	fill := func() {
+		t.Helper()
+		full := shellPod("full", "exec sleep 100000")
+		size := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("2"), corev1.ResourceMemory: resource.MustParse("64Mi")}
+		full.Spec.Containers[0].Resources = corev1.ResourceRequirements{Requests: size, Limits: size}
+		create(t, c, ns, full)
+	}
+	empty := func() {
+		t.Helper()
+		if _, err := remove(t.Context(), c, ns, "full"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	starting := func(p *corev1.Pod) bool { return boosted(p) && statusOf(p, "main").State.Running != nil }
+	fill()
+	pod := startingPod("web")
+	pod.Spec.Containers[0].Command = []string{"sh", "-c", "while [ ! -f /tmp/end ]; do sleep 0.1; done; exit 1"}
+	pod.Annotations = map[string]string{v1alpha1.AnnotationStartupBoost: "main:cpu=20x,required"}
+	if _, err := c.CoreV1().Pods(ns).Create(t.Context(), pod, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	pod = await(t, c, ns, "web", "without a node", conditionIs(corev1.PodScheduled, corev1.ConditionFalse))
+	if why := conditionOf(pod, corev1.PodScheduled).Message; !strings.Contains(why, "1900m CPU are its startup boost, which is required") {
+		t.Errorf("it waits as %q", why)
+	}
+	empty()
+	pod = await(t, c, ns, "web", "boosted", starting)
+	holds(t, pod, 2000)
+	becomesReady(t, in, c, "web")
+
+	fill()
+	kubectlOf(t, in, "exec", "web", "--", "touch", "/tmp/end")
+	pod = await(t, c, ns, "web", "waiting for its boost", func(p *corev1.Pod) bool {
+		w := statusOf(p, "main").State.Waiting
+		return w != nil && w.Reason == "StartupBoostDeferred"
+	})
+	equal(t, "the condition's reason", conditionOf(pod, v1alpha1.ConditionStartupBoost).Reason, corev1.PodReasonDeferred)
+	empty()
+	pod = await(t, c, ns, "web", "boosted again", starting)
+	holds(t, pod, 2000)
+	equal(t, "restarts", statusOf(pod, "main").RestartCount, 1)
+}

@@ -66,6 +66,7 @@ type container struct {
 	started    bool // its startup probe passed
 	ready      bool // its readiness probe says so
 	unboosted  bool // its boost is over, for this instance
+	unroomy    bool // it would start, but for the boost that it requires
 	probes     map[probeKind]*probeState
 	stop       *containerStop
 	preStopped bool    // an earlier nodelet began its preStop hook

@@ -38,8 +38,9 @@ type boostState struct {
 	telling map[string]int64 // the same, where it is being told
 	err     string
 	retry   retry
-	found   bool // by a nodelet of before: what a placement granted is long decided
-	known   bool // it was ever wanted: its end has to be told as well
+	found   bool      // by a nodelet of before: what a placement granted is long decided
+	known   bool      // it was ever wanted: its end has to be told as well
+	asked   time.Time // when the wish was made that isn't answered yet
 }
 
 // noted is the CPU that containers have beyond their sizes or are about to have, which the next nodelet has to find.
@@ -107,7 +108,7 @@ func (m *machine) starts(c *container, b *v1alpha1.Boost) bool {
 	probed := c.spec.StartupProbe != nil || c.spec.ReadinessProbe != nil
 	limit := b.Limit(probed)
 	switch {
-	case c.op == opRun:
+	case c.op == opRun, c.unroomy:
 		return true
 	case c.phase == phaseNone:
 		return !m.due(m.startTime.Add(limit))
@@ -131,6 +132,36 @@ func (m *machine) starts(c *container, b *v1alpha1.Boost) bool {
 	return false
 }
 
+// boostAnswer bounds how long a container waits for an answer to the boost that it requires. Without a control plane
+// pods go on.
+const boostAnswer = 30 * time.Second
+
+// boostHolds reports a container that doesn't start yet, as it requires a boost that isn't granted.
+func (m *machine) boostHolds(c *container) bool {
+	b := m.boosts.Of(c.spec.Name)
+	if b == nil || !m.boosts.Required() || c.kind == kindInit || b.CPU(m.allocated[c.spec.Name]) == 0 {
+		return false
+	}
+	c.unroomy = true
+	m.wish(m.boostsWanted())
+	switch {
+	case m.boost.granted == m.boost.want:
+		c.unroomy = false
+		return false
+	case m.boost.denied:
+		c.waiting(reasonNoBoost, fmt.Sprintf("the node has no room for its startup boost, which is required: %s more CPU", milli(m.boost.want-m.boost.granted)))
+	case m.due(m.boost.asked.Add(boostAnswer)):
+		m.event(corev1.EventTypeWarning, "StartupBoostError",
+			fmt.Sprintf("Container %s starts with what it has: no answer came within %s whether the node has room for its startup boost", c.spec.Name, boostAnswer), c)
+		c.unroomy = false
+		return false
+	}
+	return true
+}
+
+// reasonNoBoost is a waiting container's.
+const reasonNoBoost = "StartupBoostDeferred"
+
 // wish asks the ledger where more is wanted than before. Of what is wanted no more the grant is gone.
 func (m *machine) wish(wanted map[string]int64) {
 	b := &m.boost
@@ -140,7 +171,7 @@ func (m *machine) wish(wanted map[string]int64) {
 		if b.known || b.found {
 			b.ask = max(b.ask+1, m.now.UnixNano())
 		}
-		b.want, b.known, b.denied = want, true, false
+		b.want, b.known, b.denied, b.asked = want, true, false, m.now
 	case want < b.want:
 		b.want, b.denied = want, b.denied && want > b.granted
 	}
@@ -160,8 +191,12 @@ func (m *machine) granted(g BoostGrant) {
 	b.granted = min(g.CPU, b.want)
 	denied := b.granted < b.want
 	if denied && !b.denied {
+		until := "start with what they have"
+		if m.boosts.Required() {
+			until = "wait with their start"
+		}
 		m.event(corev1.EventTypeNormal, "StartupBoostDeferred",
-			fmt.Sprintf("The node has no room for %s more CPU: containers start with what they have until there is", milli(b.want-b.granted)), nil)
+			fmt.Sprintf("The node has no room for %s more CPU: containers %s until there is", milli(b.want-b.granted), until), nil)
 	}
 	b.denied = denied
 }

@@ -114,6 +114,7 @@ func (m *machine) redefine(c *container) {
 
 // ensure brings a container that should run one step nearer to running.
 func (m *machine) ensure(c *container) {
+	c.unroomy = false
 	if c.op != opNone || c.phase == phaseRunning || !c.restarts(m.a.Pod.Spec.RestartPolicy) || m.resizeHolds(c) {
 		return
 	}
@@ -142,7 +143,7 @@ func (m *machine) ensure(c *container) {
 		m.pull(c)
 		return
 	}
-	if !m.setUp {
+	if !m.setUp || m.boostHolds(c) {
 		return
 	}
 	c.op, c.runWith = opRun, configHash(m.a)

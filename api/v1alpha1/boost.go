@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,8 +14,9 @@ import (
 )
 
 // AnnotationStartupBoost gives a pod's containers more CPU while they start: clauses that are divided by
-// semicolons, each [container:]cpu=CPU[,for=DURATION]. CPU is a quantity (2, 1500m) or a multiple of the
-// container's size (3x). A clause without a container is for all that have none of their own.
+// semicolons, each [container:]cpu=CPU[,for=DURATION][,required]. CPU is a quantity (2, 1500m) or a multiple of the
+// container's size (3x). A clause without a container is for all that have none of their own. With required, in any
+// clause, the pod isn't placed and none of its boosted containers is started without.
 const AnnotationStartupBoost = "swell.dev/startup-boost"
 
 // ConditionStartupBoost is the pod's condition while it has more CPU than its size, or asks for it.
@@ -41,6 +43,7 @@ type Boost struct {
 	CPUMilli  int64         // that it has; 0: Factor tells
 	Factor    float64       // of its size
 	For       time.Duration // 0: the default
+	Required  bool          // see Boosts.Required
 }
 
 // Boosts are the clauses of an annotation.
@@ -74,19 +77,21 @@ func parseBoost(text string) (Boost, error) {
 	}
 	seen := map[string]bool{}
 	for pair := range strings.SplitSeq(pairs, ",") {
-		key, value, _ := strings.Cut(strings.TrimSpace(pair), "=")
+		key, value, valued := strings.Cut(strings.TrimSpace(pair), "=")
 		if seen[key] {
 			return b, fmt.Errorf("%q: %s is there twice", text, key)
 		}
 		seen[key] = true
 		var err error
-		switch key {
-		case "cpu":
+		switch {
+		case key == "cpu":
 			err = b.setCPU(value)
-		case "for":
+		case key == "for":
 			err = b.setFor(value)
+		case key == "required" && !valued:
+			b.Required = true
 		default:
-			err = fmt.Errorf("%q: must be cpu=CPU or for=DURATION, such as cpu=2,for=90s", strings.TrimSpace(pair))
+			err = fmt.Errorf("%q: must be cpu=CPU, for=DURATION or required, such as cpu=2,for=90s", strings.TrimSpace(pair))
 		}
 		if err != nil {
 			return b, err
@@ -154,6 +159,9 @@ func (b Boost) String() string {
 	if b.For > 0 {
 		s.WriteString(",for=" + b.For.String())
 	}
+	if b.Required {
+		s.WriteString(",required")
+	}
 	return s.String()
 }
 
@@ -178,6 +186,11 @@ func (b Boosts) Of(container string) *Boost {
 		}
 	}
 	return all
+}
+
+// Required tells that the pod neither gets a node nor has a container started without.
+func (b Boosts) Required() bool {
+	return slices.ContainsFunc(b, func(one Boost) bool { return one.Required })
 }
 
 // CPU is what a container of that size has while it starts, in milli-CPU; 0: no more than its size.

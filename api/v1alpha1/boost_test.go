@@ -19,6 +19,8 @@ func TestParseBoosts(t *testing.T) {
 		"cpu=2":                              "cpu=2",
 		" cpu=1500m , for=90s ":              "cpu=1500m,for=1m30s",
 		"app:cpu=3x":                         "app:cpu=3x",
+		"required, cpu=2":                    "cpu=2,required",
+		"app:cpu=3x,for=2s,required;cpu=2":   "app:cpu=3x,for=2s,required;cpu=2",
 		"for=1s,cpu=0.5;app:cpu=2.5x,for=1m": "cpu=500m,for=1s;app:cpu=2.5x,for=1m0s",
 	} {
 		b, err := ParseBoosts(text)
@@ -27,22 +29,25 @@ func TestParseBoosts(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                     `"": must be cpu=CPU or for=DURATION`,
-		"for=3s":               "cpu is missing",
-		"cpu=1x":               "must be more than 1x",
-		"cpu=NaNx":             "must be more than 1x",
-		"cpu=101x":             "at most 100x",
-		"cpu=0":                "must be more than 0",
-		"cpu=1001":             "at most 1000",
-		"cpu=lots":             "must be a quantity such as 2",
-		"cpu=2,for=soon":       "for=soon: must be a duration such as 90s, from 100ms to 1h0m0s",
-		"cpu=2,for=2h":         "for=2h",
-		"cpu=2,cpu=3":          "cpu is there twice",
-		"cpu=2;cpu=3":          "there is a clause",
-		"cpu=2;":               "must be cpu=CPU",
-		":cpu=2":               "name is missing",
-		"memory=1Gi":           `"memory=1Gi": must be cpu=CPU`,
-		"app:cpu=2;app:cpu=3x": `there is a clause "app:cpu=2" already`,
+		"":                        `"": must be cpu=CPU, for=DURATION or required`,
+		"for=3s":                  "cpu is missing",
+		"cpu=1x":                  "must be more than 1x",
+		"cpu=NaNx":                "must be more than 1x",
+		"cpu=101x":                "at most 100x",
+		"cpu=0":                   "must be more than 0",
+		"cpu=1001":                "at most 1000",
+		"cpu=lots":                "must be a quantity such as 2",
+		"cpu=2,for=soon":          "for=soon: must be a duration such as 90s, from 100ms to 1h0m0s",
+		"cpu=2,for=2h":            "for=2h",
+		"cpu=2,cpu=3":             "cpu is there twice",
+		"cpu=2;cpu=3":             "there is a clause",
+		"cpu=2;":                  "must be cpu=CPU",
+		"required":                "cpu is missing",
+		"cpu=2,required=yes":      `"required=yes": must be`,
+		"cpu=2,required,required": "required is there twice",
+		":cpu=2":                  "name is missing",
+		"memory=1Gi":              `"memory=1Gi": must be cpu=CPU`,
+		"app:cpu=2;app:cpu=3x":    `there is a clause "app:cpu=2" already`,
 	} {
 		if _, err := ParseBoosts(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q in it", text, err, want)
@@ -107,7 +112,14 @@ func TestBoostPolicy(t *testing.T) {
 	if got := spec.Annotation(pod); got != "cpu=2,for=1m0s;app:cpu=3x" {
 		t.Errorf("%q", got)
 	}
+	spec.Required = true
+	if got, err := ParseBoosts(spec.Annotation(pod)); err != nil || !got.Required() {
+		t.Errorf("of a policy that requires it: %v, %v", got, err)
+	}
 	b := Boosts{{CPUMilli: 2000}, {Container: "app", Factor: 3}}
+	if b.Required() {
+		t.Error("nothing requires it")
+	}
 	if b.Of("app").Factor != 3 || b.Of("other").CPUMilli != 2000 {
 		t.Error("the clause of its own goes first")
 	}

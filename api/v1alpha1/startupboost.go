@@ -29,6 +29,8 @@ type StartupBoostSpec struct {
 	// For is how long at most, such as 90s. Of a container without readiness and startup probe it is how long.
 	// Default: 5m, and 30s without such probes.
 	For string `json:"for,omitempty"`
+	// Required keeps pods from a node, and containers from their start, where there is no room for their boosts.
+	Required bool `json:"required,omitempty"`
 	// Containers that have a boost of their own.
 	Containers []ContainerBoost `json:"containers,omitempty"`
 }
@@ -81,6 +83,9 @@ func (s *StartupBoostSpec) Annotation(pod *corev1.Pod) string {
 		if boostable(pod, c.Name) {
 			b = append(b, clause(c.Name, c.CPU, c.For))
 		}
+	}
+	if s.Required && len(b) > 0 {
+		b[0].Required = true // for all of them
 	}
 	return b.String()
 }

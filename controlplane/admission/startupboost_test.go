@@ -45,7 +45,7 @@ func TestStartupBoostAnnotation(t *testing.T) {
 		"c:cpu=2":       "",
 		"cpu=2;c:for=1": `must be a duration`,
 		"other:cpu=2":   "other: must name a container of the pod",
-		"fast":          `must be cpu=CPU or for=DURATION`,
+		"fast":          `must be cpu=CPU, for=DURATION or required`,
 	} {
 		pod := podOf(t, "{}")
 		DefaultPod(pod)

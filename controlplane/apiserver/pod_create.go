@@ -100,7 +100,8 @@ func (s *Server) Bind(ctx context.Context, key controlplane.Key, uid, node strin
 // Bound is Bind with the request that was satisfied: if the pod has asked for another size since, the
 // reservation is stale and nothing is done.
 func (s *Server) Bound(ctx context.Context, req controlplane.PlaceRequest, node string) error {
-	err := s.bind(ctx, req.Key, req.UID, node, &req.Demand)
+	size := req.Size()
+	err := s.bind(ctx, req.Key, req.UID, node, &size)
 	if err != nil {
 		s.cfg.Scheduler.Pend(req) // its room is given back: it waits again
 	}

@@ -34,22 +34,23 @@ func (r *reservation) reserved() controlplane.Demand {
 
 // findBoosted answers the best node with free room for the pod and its boost, nil if there is none.
 func (c *core) findBoosted(req *controlplane.PlaceRequest) *node {
-	if req.BoostCPUMilli <= 0 {
-		return nil
+	if req.BoostCPUMilli <= 0 || req.BoostRequired {
+		return nil // or any room for it is room for both
 	}
 	more := *req
 	more.Demand.CPUMilli += req.BoostCPUMilli
 	return c.findFree(&more)
 }
 
-// boostAtStart grants a pod that has just got its room what it wants beyond, if that is free. If it isn't it is
-// asked for no more, until the pod's nodelet does.
-func (c *core) boostAtStart(r *reservation, milli int64) {
+// boostAtStart grants a pod that has just got its room what it wants beyond, if that is free, or was taken with the
+// room. If it isn't it is asked for no more, until the pod's nodelet does.
+func (c *core) boostAtStart(r *reservation, req *controlplane.PlaceRequest) {
+	milli := req.BoostCPUMilli
 	if milli <= 0 {
 		return
 	}
 	r.boost = &boost{want: milli}
-	if milli <= r.node.free().CPUMilli {
+	if req.BoostRequired || milli <= r.node.free().CPUMilli {
 		c.setBoost(r, func(b *boost) { b.granted = milli })
 		c.boosts.Granted++
 	} else {

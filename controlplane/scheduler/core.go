@@ -159,7 +159,7 @@ func (c *core) drop(r *reservation) {
 // restore enters a pod that has its node, whatever room that has.
 func (c *core) restore(req controlplane.PlaceRequest) {
 	c.release(req.UID)
-	req.BoostCPUMilli = 0 // its nodelet tells
+	req.Demand, req.BoostCPUMilli, req.BoostRequired = req.Size(), 0, false // its nodelet tells
 	wish := req.Resize
 	req.Resize = nil
 	c.reserve(c.fleet.get(req.NodeName), &req)
@@ -234,10 +234,10 @@ func (c *core) reserve(n *node, req *controlplane.PlaceRequest) {
 		seen := *req
 		c.watch(n, &seen)
 	}
-	r := &reservation{uid: req.UID, node: n, allocated: req.Demand, ports: req.HostPorts}
+	r := &reservation{uid: req.UID, node: n, allocated: req.Size(), ports: req.HostPorts}
 	c.hold(r)
 	c.identify(r, req)
-	c.boostAtStart(r, req.BoostCPUMilli)
+	c.boostAtStart(r, req)
 }
 
 // hold takes the room, for a pod or a slot.

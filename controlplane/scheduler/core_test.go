@@ -135,6 +135,10 @@ func randomRequest(random *rand.Rand, uid string, d controlplane.Demand, step in
 	if req.Template != 0 { // as the size is part of what a template hashes
 		req.Demand = controlplane.Demand{CPUMilli: 500 * int64(req.Template), MemoryBytes: 512 * int64(req.Template)}
 	}
+	if req.Template == 0 && random.IntN(4) == 0 {
+		req.BoostCPUMilli, req.BoostRequired = 500, true
+		req.Demand.CPUMilli += 500
+	}
 	switch random.IntN(6) {
 	case 0:
 		req.NodeName = fmt.Sprintf("n%d", random.IntN(12))

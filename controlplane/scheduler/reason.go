@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"swell.dev/swell/controlplane"
 )
@@ -70,6 +71,16 @@ func (c *core) why(req *controlplane.PlaceRequest) *Unschedulable {
 }
 
 func (c *core) whyOf(s shape, req *controlplane.PlaceRequest, p *plan) *Unschedulable {
+	e := c.whyNot(s, req, p)
+	if !req.BoostRequired {
+		return e
+	}
+	cpu := resource.NewMilliQuantity(req.BoostCPUMilli, resource.DecimalSI)
+	return &Unschedulable{Message: fmt.Sprintf("%s Of what it requests %s CPU are its startup boost, which is required.", e.Message, cpu), Infeasible: e.Infeasible}
+}
+
+// whyNot is whyOf for any pod that asks for as much.
+func (c *core) whyNot(s shape, req *controlplane.PlaceRequest, p *plan) *Unschedulable {
 	if e := c.reasons.recent(s, len(c.fleet.list)); e != nil {
 		return e
 	}

@@ -17,6 +17,9 @@ func (c *core) resize(uid string, q controlplane.ResizeRequest) (controlplane.Re
 		}
 		req := w.req // a pod that has no node yet waits with its new size
 		req.Demand = q.Demand
+		if req.BoostRequired {
+			req.Demand.CPUMilli += req.BoostCPUMilli
+		}
 		c.pend(req)
 		return controlplane.ResizeAnswer{Verdict: controlplane.ResizeAdmitted}, nil
 	}

@@ -25,7 +25,7 @@ var rewrite = flag.Bool("rewrite", false, "write the scenarios' outcomes anew")
 //	node NAME [cpu=MILLI] [memory=MIB] [pods=N] [notready] [cordoned] [taint=KEY:VALUE:EFFECT] [KEY:VALUE ...]
 //	remove NAME
 //	place|pend POD [cpu=] [memory=] [at=SECOND] [node=NAME] [KEY:VALUE ...]
-//	  [label=KEY:VALUE] [boost=MILLI] [priority=N] [besteffort] [never] [class=NAME] [tolerate=KEY:VALUE:EFFECT[:SECONDS]]
+//	  [label=KEY:VALUE] [boost=MILLI [required]] [priority=N] [besteffort] [never] [class=NAME] [tolerate=KEY:VALUE:EFFECT[:SECONDS]]
 //	  [affinity=KEY:OPERATOR:VALUE,VALUE] [prefer=KEY:OPERATOR:VALUE] [spread=KEY:SKEW[:soft]] (of its own app)
 //	  [near=KEY:APP] [apart=KEY:APP] [fond=KEY:APP] [shy=KEY:APP] (the last two are wishes)
 //	leave POD
@@ -124,6 +124,9 @@ func parse(t *testing.T, words []string) arguments {
 			a.pods = number()
 		case k == "boost":
 			a.req.BoostCPUMilli = int64(number())
+		case w == "required":
+			a.req.BoostRequired = true
+			a.demand.CPUMilli += a.req.BoostCPUMilli
 		case k == "ask":
 			a.ask = int64(number())
 		case k == "want":

@@ -47,12 +47,17 @@ func (c *core) takeSlot(req *controlplane.PlaceRequest) *reservation {
 	for depth := len(s) - 1; depth > 0; depth-- {
 		line := s[depth]
 		for i := len(line) - 1; i >= max(0, len(line)-looks); i-- {
-			if r := line[i]; r.allocated == req.Demand && look.acceptsInSlot(r.node) {
+			if r := line[i]; r.allocated == req.Size() && r.node.boosts(req) && look.acceptsInSlot(r.node) {
 				return r
 			}
 		}
 	}
 	return nil
+}
+
+// boosts tells that a pod which takes a slot here gets the boost that it requires.
+func (n *node) boosts(req *controlplane.PlaceRequest) bool {
+	return !req.BoostRequired || req.BoostCPUMilli <= n.free().CPUMilli
 }
 
 // acceptsInSlot is accepts for a pod that takes a slot here: the slot has the pod's room and ports.
@@ -68,6 +73,7 @@ func (c *core) addSlot(req controlplane.PlaceRequest) (string, error) {
 	if c.planOf(&req).social() {
 		return "", controlplane.ErrNoCapacity // where its pod may be depends on the pods that are there by then
 	}
+	req.Demand, req.BoostRequired = req.Size(), false // of its pod, when it comes
 	n := c.findFree(&req)
 	if n == nil {
 		return "", controlplane.ErrNoCapacity // why is nobody's question: no pod waits for it
@@ -120,7 +126,7 @@ func (c *core) convert(r *reservation, req *controlplane.PlaceRequest) {
 	r.ahead = nil
 	c.reindexHolder(r.node)
 	c.identify(r, req)
-	c.boostAtStart(r, req.BoostCPUMilli)
+	c.boostAtStart(r, req)
 }
 
 func (c *core) shelve(r *reservation, depth controlplane.SlotDepth) {

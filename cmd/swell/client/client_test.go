@@ -170,7 +170,7 @@ func TestUsage(t *testing.T) {
 		{"run", "NAME is missing"},
 		{"run web", "--image is missing"},
 		{"run web --image i --class fast", "must be one of general-purpose, performance, gpu"},
-		{"run web --image i --startup-boost 2", `--startup-boost: "2": must be cpu=CPU or for=DURATION`},
+		{"run web --image i --startup-boost 2", `--startup-boost: "2": must be cpu=CPU, for=DURATION or required`},
 		{"run web --image i --qos x", "must be one of default, best-effort"},
 		{"run web --image i --restart x", "must be one of Always, OnFailure, Never"},
 		{"run web --image i --pull x", "must be one of always, missing, never"},
