@@ -6,7 +6,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,9 +31,6 @@ func (s *Server) limitRanges() *resource {
 			newList:       func() runtime.Object { return &corev1.LimitRangeList{} },
 			prepare:       prepare,
 			prepareUpdate: func(next, _ controlplane.Object) { prepare(next) },
-			specChanged: func(next, old controlplane.Object) bool {
-				return !equality.Semantic.DeepEqual(next.(*corev1.LimitRange).Spec, old.(*corev1.LimitRange).Spec)
-			},
 			validate: func(o controlplane.Object) field.ErrorList {
 				return append(validateMeta(o, validation.NameIsDNSSubdomain), valid(o)...)
 			},

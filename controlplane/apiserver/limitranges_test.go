@@ -69,7 +69,7 @@ func TestLimitRanges(t *testing.T) {
 	h := start(t, withLimitRanges)
 	ranges := h.client().CoreV1().LimitRanges("default")
 	lr, err := ranges.Create(t.Context(), cpuRange("l", "", "1"), metav1.CreateOptions{})
-	if err != nil || lr.Spec.Limits[0].Default.Cpu().String() != "1" || lr.Generation != 1 {
+	if err != nil || lr.Spec.Limits[0].Default.Cpu().String() != "1" || lr.Generation != 0 {
 		t.Fatalf("%+v, %v", lr, err)
 	}
 	bad := cpuRange("bad", "", "1")
@@ -77,7 +77,7 @@ func TestLimitRanges(t *testing.T) {
 	if _, err := ranges.Create(t.Context(), bad, metav1.CreateOptions{}); !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), `spec.limits[0].type: Unsupported value: "PersistentVolumeClaim"`) {
 		t.Errorf("another type: %v", err)
 	}
-	if lr, err = ranges.Patch(t.Context(), "l", types.StrategicMergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{}); err != nil || lr.Generation != 1 {
+	if lr, err = ranges.Patch(t.Context(), "l", types.StrategicMergePatchType, []byte(`{"metadata":{"labels":{"a":"b"}}}`), metav1.PatchOptions{}); err != nil || lr.Generation != 0 {
 		t.Errorf("%+v, %v", lr, err)
 	}
 	apply := `{"apiVersion":"v1","kind":"LimitRange","metadata":{"name":"applied"},"spec":{"limits":[{"type":"Container","max":{"cpu":"3"}}]}}`
