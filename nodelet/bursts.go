@@ -3,6 +3,7 @@ package nodelet
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"sync"
 	"time"
@@ -86,7 +87,8 @@ func (m *machine) burstsMemory() bool {
 type bursts struct {
 	told *burstWish // belongs to the worker
 
-	mu    sync.Mutex // orders the calls
+	mu    sync.Mutex // orders the calls, and guards why
+	why   string     // the pod's owner was told last, see inNoBursts
 	wants sync.Mutex // guards want
 	want  []*burstWish
 }
@@ -117,13 +119,17 @@ func (w *worker) tellBursts() {
 		b.want = b.want[1:]
 		b.wants.Unlock()
 		why := ""
-		if err := w.setBursts(wish); err != nil {
+		switch err := w.setBursts(wish); {
+		case errors.Is(err, fs.ErrNotExist):
+			return // it ends just now
+		case err != nil:
 			why = err.Error()
 		}
-		if why != "" && w.host.cfg.Bursts != nil {
-			w.host.cfg.Logger.Warn("a pod can't burst", "pod", w.uid, "error", why)
+		if why != b.why {
+			b.why = why
+			w.host.cfg.Logger.Info("what a pod is told of its bursts", "pod", w.uid, "unavailable", why)
+			w.post(inNoBursts{why})
 		}
-		w.post(inNoBursts{why})
 	})
 }
 
