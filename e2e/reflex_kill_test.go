@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,7 +50,7 @@ func TestKillDuringBurst(t *testing.T) {
 
 	known := map[string]identity{}
 	pods := map[string]*bursting{}
-	for _, name := range []string{"goes-on", "rests", "ends"} {
+	for _, name := range []string{"goes-on", "rests", "ends", "grows"} {
 		pods[name] = startBursting(t, c, name)
 		known[name] = pods[name].id
 	}
@@ -62,6 +63,8 @@ func TestKillDuringBurst(t *testing.T) {
 	}
 	pods["rests"].letGo(t)
 	annotate(t, c, "ends", "null")
+	pods["grows"].write(t, "more")
+	pods["grows"].awaitAtLimit(t)
 	start(t, node)
 
 	pods["rests"].awaitSize(t)
@@ -73,11 +76,19 @@ func TestKillDuringBurst(t *testing.T) {
 	pods["ends"].awaitSize(t)
 	pods["ends"].awaitUnguarded(t)
 
+	until(t, "grows got more", func() bool {
+		_, err := os.Stat(fmt.Sprintf("/proc/%d/root/tmp/got", pods["grows"].pid))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	pods["goes-on"].awaitBurst(t)
 	pods["goes-on"].billedMore(t, control) // what the killed one had written down
 	pods["goes-on"].billedMore(t, control)
 	pods["goes-on"].letGo(t)
-	for _, name := range []string{"goes-on", "rests"} {
+	pods["grows"].letGo(t)
+	for _, name := range []string{"goes-on", "rests", "grows"} {
 		p := pods[name]
 		p.awaitSize(t)
 		annotate(t, c, name, "null")
@@ -102,7 +113,7 @@ func TestKillDuringBurst(t *testing.T) {
 func startBursting(t *testing.T, c *kubernetes.Clientset, name string) *bursting {
 	t.Helper()
 	p := &bursting{name: name, atSize: 64 << 20, bound: 512 << 20}
-	pod := shellPod(name, fmt.Sprintf("awk 'BEGIN { s = \"x\"; while (length(s) < %d) s = s s; while ((getline l < \"/tmp/end\") < 0); }'; exec sleep 100000", p.atSize))
+	pod := shellPod(name, fmt.Sprintf("awk 'BEGIN { s = \"x\"; while (length(s) < %d) s = s s; while ((getline l < \"/tmp/end\") < 0) if ((getline l < \"/tmp/more\") == 0 && length(s) < %d) { s = s s; print > \"/tmp/got\"; close(\"/tmp/got\") } }'; exec sleep 100000", p.atSize, 2*p.atSize))
 	pod.Annotations = map[string]string{v1alpha1.AnnotationBurst: "cpu=1,memory=512Mi,budget=10m"}
 	pod = create(t, c, metav1.NamespaceDefault, pod)
 	p.id, p.main = identify(pod), inKernel(t, string(pod.UID), "main")
@@ -143,13 +154,40 @@ func (p *bursting) limits(t *testing.T) (cpuMilli, memory int64) {
 	return cpuMilli, memory
 }
 
+// write makes a file where the process looks for it.
+func (p *bursting) write(t *testing.T, file string) {
+	t.Helper()
+	if err := os.WriteFile(fmt.Sprintf("/proc/%d/root/tmp/%s", p.pid, file), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitAtLimit waits until the process is held up because it needs more than its limit.
+func (p *bursting) awaitAtLimit(t *testing.T) {
+	t.Helper()
+	dir := filepath.Dir(p.main.Memory)
+	until(t, p.name+" is at its limit", func() bool {
+		if events, err := os.ReadFile(filepath.Join(dir, "memory.events")); err == nil {
+			return !strings.Contains(string(events), "high 0\n")
+		}
+		for _, of := range []*kernel.Container{p.main, p.pod} {
+			control, err := os.ReadFile(filepath.Join(filepath.Dir(of.Memory), "memory.oom_control"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(string(control), "under_oom 1\n") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // letGo has the process give all back, and waits until it has. It needs no nodelet.
 func (p *bursting) letGo(t *testing.T) {
 	t.Helper()
+	p.write(t, "end")
 	proc := fmt.Sprintf("/proc/%d", p.pid)
-	if err := os.WriteFile(filepath.Join(proc, "root/tmp/end"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
 	until(t, p.name+" sleeps", func() bool {
 		comm, err := os.ReadFile(filepath.Join(proc, "comm"))
 		if err != nil {
