@@ -71,13 +71,9 @@ func (m *machine) burst() *burstWish {
 	return &burstWish{value, rank, m.resized, m.runs}
 }
 
-// burstsMemory reports whether Bursts looks after what the pod has beyond its size.
-func (m *machine) burstsMemory() bool {
-	wish := m.burst()
-	if wish == nil || !m.mayBurst {
-		return false
-	}
-	allowed, err := v1alpha1.ParseBurst(wish.value)
+// burstsMemory reports whether a pod may have more memory than its size.
+func burstsMemory(pod *corev1.Pod) bool {
+	allowed, err := v1alpha1.ParseBurst(pod.Annotations[v1alpha1.AnnotationBurst])
 	return err == nil && allowed.MemoryBytes > 0
 }
 

@@ -18,6 +18,7 @@ type PodSize struct {
 	Shared     bool                         // Pod is what the pod says: a limit that a container doesn't say is the pod's
 	Containers map[string]corev1.ResourceRequirements
 	OOMScores  map[string]int // oom_score_adj of containers' processes; it follows the request of memory
+	Guarded    bool           // Bursts looks after its memory: where an earlier nodelet's did, what waits at a limit waits on until it does
 }
 
 // Cgroups owns the pods' part of the cgroup tree: <parent>/pod<UID>, and below it one cgroup per

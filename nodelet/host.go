@@ -86,7 +86,9 @@ func (h *host) setUp(ctx context.Context, a Assignment, act actSetUp) inSetUp {
 	if err != nil {
 		return fail("FailedMetering", err)
 	}
-	err = h.cfg.Cgroups.EnsurePod(h.uid, podSize(a.Pod, effective, h.cfg.MemoryCapacity))
+	size := h.size(a.Pod, effective)
+	out.Guarded = size.Guarded
+	err = h.cfg.Cgroups.EnsurePod(h.uid, size)
 	if out.Kept = errors.Is(err, ErrMemoryInUse); err != nil && !out.Kept {
 		return fail("FailedCreatePodContainer", fmt.Errorf("unable to ensure pod container exists: %w", err))
 	}
@@ -127,6 +129,13 @@ func hostPorts(pod *corev1.Pod) []corev1.ContainerPort {
 	add(pod.Spec.InitContainers)
 	add(pod.Spec.Containers)
 	return out
+}
+
+// size answers what the pod's cgroups are made after.
+func (h *host) size(pod *corev1.Pod, sizes v1alpha1.Sizes) PodSize {
+	size := podSize(pod, sizes, h.cfg.MemoryCapacity)
+	size.Guarded = h.cfg.Bursts != nil && burstsMemory(pod)
+	return size
 }
 
 // podSize answers what the pod's cgroups are made after, at sizes of its containers.
@@ -213,7 +222,7 @@ func (h *host) resize(ctx context.Context, a Assignment, act actResize) inResize
 			return out
 		}
 	}
-	if out.Actual, out.Err = h.cfg.Cgroups.Resize(ctx, h.uid, podSize(a.Pod, effective, h.cfg.MemoryCapacity)); out.Err != nil {
+	if out.Actual, out.Err = h.cfg.Cgroups.Resize(ctx, h.uid, h.size(a.Pod, effective)); out.Err != nil {
 		return out
 	}
 	out.MeterErr = h.meter.set(segment(a.Pod, h.cfg.NodeName, effective))

@@ -35,6 +35,7 @@ type (
 		Version   string           // of the configuration in the volumes
 		Slot      bool             // as actSetUp had it
 		Kept      bool             // the kernel has more memory for it, which is in use
+		Guarded   bool             // PodSize.Guarded of that
 		Reason    string           // event's reason where Err is set
 		Err       error
 	}

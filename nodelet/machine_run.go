@@ -63,7 +63,8 @@ func (m *machine) setUpDone(in inSetUp) {
 		m.actuated = in.Resources
 		m.resized++
 	}
-	m.resize.kept = in.Kept && !m.burstsMemory()
+	looksAfter := m.mayBurst && m.burst() != nil && burstsMemory(m.a.Pod)
+	m.resize.kept = (in.Kept || in.Guarded) && !looksAfter
 }
 
 // decideRun starts what may run now: init containers one after the other, sidecars among them as soon

@@ -15,8 +15,9 @@ import (
 // weight is that of size and burst together, or else what others leave would be shared by sizes; its containers keep
 // theirs, by which they share what the pod has.
 type sizes struct {
-	memory sync.Mutex // orders writes of memory limits, and guards room; taken before mu
+	memory sync.Mutex // orders writes of memory limits, and guards room and left; taken before mu
 	room   int64      // see SetMemoryBurst
+	left   bool       // there may be guards of an earlier nodelet
 
 	mu          sync.Mutex // guards what follows, and orders writes of CPU quotas
 	known       bool       // size is what the kernel was told

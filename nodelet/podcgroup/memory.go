@@ -7,6 +7,7 @@ import (
 	"io/fs"
 
 	"swell.dev/swell/cgroups"
+	"swell.dev/swell/nodelet"
 )
 
 // Memory answers the bytes that a pod's limits come to, 0 where it isn't limited, and what it has beyond that in the
@@ -46,7 +47,7 @@ func (t *Tree) SetMemoryBurst(podUID string, extra, room int64) error {
 		s.extraMemory = extra // a reading that comes now doesn't show it
 	}
 	s.mu.Unlock()
-	s.room = room
+	s.room, s.left = room, false
 	all := t.limited(podUID, s)
 	if len(all) == 0 {
 		return fmt.Errorf("pod %s: %w", podUID, fs.ErrNotExist)
@@ -141,15 +142,17 @@ func (t *Tree) guardAgain(podUID string, s *sizes) {
 	}
 }
 
-// unguard lifts the guards that an earlier nodelet left.
-func (t *Tree) unguard(podUID string) error {
+// unguard lifts the guards that an earlier nodelet left, unless they are wanted again.
+func (t *Tree) unguard(podUID string, size nodelet.PodSize) error {
 	s := t.known(podUID)
 	s.memory.Lock()
 	defer s.memory.Unlock()
-	if s.room > 0 {
+	if !s.left || size.Guarded {
 		return nil
 	}
-	return t.guard(podUID, s)
+	err := t.guard(podUID, s)
+	s.left = err != nil
+	return err
 }
 
 // MemoryAlarms opens what tells that a pod or one of its containers comes near to its limit: to its guard, or where

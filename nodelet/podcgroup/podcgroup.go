@@ -100,7 +100,7 @@ func (t *Tree) EnsurePod(podUID string, size nodelet.PodSize) error {
 		kept, err = err, t.apply(context.Background(), podUID, size, true)
 	}
 	if err == nil && found {
-		err = t.unguard(podUID)
+		err = t.unguard(podUID, size)
 	}
 	if err != nil {
 		return err
@@ -108,7 +108,8 @@ func (t *Tree) EnsurePod(podUID string, size nodelet.PodSize) error {
 	return kept
 }
 
-// lift gives memory.high back that a shrink or a burst left: nobody but this process has one under way.
+// lift gives memory.high back that a shrink or a burst left: nobody but this process has one under way. A guard stays
+// that will be wanted again.
 func (t *Tree) lift(podUID string, size nodelet.PodSize) error {
 	s := t.sizesOf(podUID)
 	s.memory.Lock()
@@ -116,6 +117,9 @@ func (t *Tree) lift(podUID string, size nodelet.PodSize) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.known {
+		return nil
+	}
+	if s.left = true; size.Guarded {
 		return nil
 	}
 	err := t.pod(podUID).Lift()
@@ -130,6 +134,9 @@ func (t *Tree) lift(podUID string, size nodelet.PodSize) error {
 // Resize implements nodelet.Cgroups.
 func (t *Tree) Resize(ctx context.Context, podUID string, size nodelet.PodSize) (nodelet.Actual, error) {
 	if err := t.apply(ctx, podUID, size, false); err != nil {
+		return nil, err
+	}
+	if err := t.unguard(podUID, size); err != nil {
 		return nil, err
 	}
 	return t.Read(podUID, slices.Collect(maps.Keys(size.Containers)))
@@ -150,11 +157,19 @@ func (t *Tree) apply(ctx context.Context, podUID string, size nodelet.PodSize, k
 	to := func(g *cgroups.Group, l cgroups.Limits, q cgroups.MemoryQoS) cgroups.Limits {
 		l.MemoryQoS = q
 		l = withBurst(l, s.extra, s.extraMemory)
-		if !keep || l.Memory == cgroups.Unlimited {
+		guarded := s.left && size.Guarded
+		if !keep && !guarded || l.Memory == cgroups.Unlimited {
 			return l
 		}
-		if has, err := g.Read(); err == nil && has.Memory != cgroups.Unlimited {
+		has, err := g.Read()
+		if err != nil {
+			return l
+		}
+		if keep && has.Memory != cgroups.Unlimited {
 			l.Memory = max(l.Memory, has.Memory)
+		}
+		if guarded {
+			l.High = has.High
 		}
 		return l
 	}

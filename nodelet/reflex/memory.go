@@ -72,6 +72,11 @@ func (c *core) canGrow(p *pod) bool {
 	return c.memoryMore(p) > 0 || p.memory.next() > 0 && !p.memory.starved && len(c.memoryBehind(p)) > 0
 }
 
+// guards answers whether what comes near to a pod's limit is to wait: there is more, or may be.
+func (c *core) guards(p *pod) bool {
+	return c.canGrow(p) || c.awaits && p.memory.next() > 0
+}
+
 func (c *core) memoryMore(p *pod) int64 {
 	return max(min(p.memory.next(), c.memoryPool-c.memoryHeld-c.memoryKept(p)), 0)
 }

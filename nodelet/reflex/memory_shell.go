@@ -96,7 +96,7 @@ func (r *Reflex) arm(uid string) {
 		return
 	}
 	extra, room := p.memory.extra, int64(0)
-	if r.core.canGrow(p) {
+	if r.core.guards(p) {
 		room = p.memory.room()
 	}
 	r.mu.Unlock()
@@ -157,7 +157,7 @@ func (r *Reflex) grow(uid string) {
 		had := p.memory.extra
 		extra := r.core.near(p, free)
 		room := int64(0)
-		if r.core.canGrow(p) {
+		if r.core.guards(p) {
 			room = p.memory.room()
 		}
 		r.mu.Unlock()
@@ -244,8 +244,12 @@ func (r *Reflex) lookAtMemory() (ended []string, active bool) {
 	r.memory.Lock()
 	defer r.memory.Unlock()
 	pods := r.memoryPods()
+	r.mu.Lock()
+	known := r.known
+	r.known = false
+	r.mu.Unlock()
 	for _, uid := range slices.Backward(pods) { // what there is goes to the first in rank
-		r.guardAnew(uid)
+		r.guardAnew(uid, known)
 	}
 	for _, uid := range pods {
 		r.mu.Lock()
@@ -273,8 +277,9 @@ func (r *Reflex) lookAtMemory() (ended []string, active bool) {
 	return ended, active
 }
 
-// guardAnew guards a pod for which there is more now, and doesn't one for which there isn't. r.memory is held.
-func (r *Reflex) guardAnew(uid string) {
+// guardAnew guards a pod for which there is more now, and doesn't one for which there isn't. With known, what waits for
+// the pool to be known gets more or has to do without. r.memory is held.
+func (r *Reflex) guardAnew(uid string, known bool) {
 	r.mu.Lock()
 	w, p := r.pods[uid], r.core.pods[uid]
 	if w == nil {
@@ -282,10 +287,12 @@ func (r *Reflex) guardAnew(uid string) {
 		return
 	}
 	p.memory.starved = false
-	changed := w.armed != r.core.canGrow(p)
+	changed := w.armed != r.core.guards(p)
 	r.mu.Unlock()
 	if changed {
 		r.arm(uid)
+	}
+	if changed || known {
 		r.grow(uid)
 	}
 }

@@ -40,9 +40,10 @@ type Config struct {
 }
 
 const (
-	slowEvery = time.Second     // metering, and what is told
-	tellFor   = 5 * time.Second // a pod counts as bursting for so long after its last burst
-	idleEvery = 100 * time.Millisecond
+	slowEvery   = time.Second     // metering, and what is told
+	tellFor     = 5 * time.Second // a pod counts as bursting for so long after its last burst
+	grantWithin = 30 * time.Second
+	idleEvery   = 100 * time.Millisecond
 )
 
 // Reflex gives bursts to the pods of a node.
@@ -67,6 +68,8 @@ type Reflex struct {
 	watcher *throttle.Watcher // nil: no pod may burst
 	stop    context.CancelFunc
 	stats   Stats
+	known   bool        // that the pool is known hasn't been acted on
+	late    *time.Timer // the pool counts as known
 
 	detection Detection
 }
@@ -90,10 +93,13 @@ func New(cfg Config) *Reflex {
 		cfg.Log = slog.Default()
 	}
 	life, cancel := context.WithCancel(context.Background())
-	return &Reflex{
+	r := &Reflex{
 		cfg: cfg, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), memoryWake: make(chan struct{}, 1), life: life, cancel: cancel,
 		core: newCore(), pods: map[string]*watched{}, ids: map[uint64]*watched{},
 	}
+	r.core.awaits = true
+	r.late = time.AfterFunc(grantWithin, r.knownNow)
+	return r
 }
 
 // Set lets a pod burst, or changes what it may; it is called again whenever the pod's size has changed. Its cgroup
@@ -234,6 +240,7 @@ func (r *Reflex) Remove(uid string) {
 // Close takes every burst back and ends what runs.
 func (r *Reflex) Close() {
 	r.cancel()
+	r.late.Stop()
 	r.mu.Lock()
 	uids := make([]string, 0, len(r.pods))
 	for uid := range r.pods {
@@ -246,13 +253,39 @@ func (r *Reflex) Close() {
 	r.tasks.Wait()
 }
 
+// Await has what the bursts hold be all that is granted until Grant: there may be more then. What comes near to its
+// memory limit waits for that, half a minute at most.
+func (r *Reflex) Await() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.core.grant(r.core.held)
+	r.core.memoryPool = r.core.memoryHeld
+	r.core.awaits = true
+	r.late.Reset(grantWithin)
+	r.applyLocked()
+}
+
+// knownNow: the pool is what it is.
+func (r *Reflex) knownNow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.knownLocked()
+}
+
+func (r *Reflex) knownLocked() {
+	r.known = r.known || r.core.awaits
+	r.core.awaits = false
+	signal(r.memoryWake)
+}
+
 // Grant sets the pool: what the bursts may come to together.
 func (r *Reflex) Grant(p *nodev1.Pool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.late.Stop()
 	r.core.grant(p.GetCpuMilli())
 	r.core.memoryPool = p.GetMemoryBytes()
-	signal(r.memoryWake)
+	r.knownLocked()
 	r.applyLocked()
 	signal(r.changed)
 }

@@ -14,6 +14,8 @@ import (
 type pool interface {
 	// Pool answers what is wanted and what is held.
 	Pool() (want, held *nodev1.Pool)
+	// Await ends the grant: what is held stays, and what more there is isn't known until Grant.
+	Await()
 	// Grant sets what may be held. What is above it falls to it.
 	Grant(*nodev1.Pool)
 	// Changed receives (capacity 1) when Pool may answer something else.
@@ -45,8 +47,7 @@ func (t *poolTeller) hello() *nodev1.PoolReport {
 	}
 	t.later = time.NewTimer(time.Hour)
 	t.later.Stop()
-	_, held := t.pool.Pool()
-	t.pool.Grant(held)
+	t.pool.Await()
 	t.told = t.report()
 	if proto.Equal(t.told, &nodev1.PoolReport{Want: &nodev1.Pool{}, Held: &nodev1.Pool{}}) {
 		return nil // nodes whose pods never burst don't speak of it

@@ -31,6 +31,11 @@ func (p *fakePool) Grant(g *nodev1.Pool) {
 	p.signal()
 }
 
+func (p *fakePool) Await() {
+	_, held := p.Pool()
+	p.Grant(held)
+}
+
 func (p *fakePool) wants(milli int64) {
 	p.mu.Lock()
 	p.want = milli
