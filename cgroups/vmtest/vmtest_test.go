@@ -58,10 +58,10 @@ func TestOnVersion2(t *testing.T) {
 		}},
 		{"nodelet/podcgroup", 3, redis, "SWELL_PODCGROUP_SWAP=" + vm.Disk, 16, []string{
 			"TestPodIsMadeListedAndRemoved", "TestResizeAndReadBack", "TestMemoryInUseChangesNothing", "TestResizeWhileContainersEnd",
-			"TestBurst", "TestMemoryBurst", "TestPodOfItsOwn",
+			"TestBurst", "TestMemoryBurst", "TestLeftGuard", "TestPodOfItsOwn",
 			"TestMemoryIsProtected", "TestResizeMovesOOMScores", "TestResizeUnderLoad", "TestShrinkBesideSwap", "TestKernelMemoryInUseChangesNothing",
 		}},
-		{"nodelet/reflex", 2, nil, "", 10, []string{"TestKernelReflex", "TestKernelMemory", "TestKernelMemoryByRank", "TestKernelMemoryInUseWhenItEnds"}},
+		{"nodelet/reflex", 2, nil, "", 10, []string{"TestKernelReflex", "TestKernelMemory", "TestKernelMemoryByRank", "TestKernelMemoryInUseWhenItEnds", "TestKernelMemoryAwaitsThePool"}},
 	} {
 		t.Run(c.pkg, func(t *testing.T) {
 			program := filepath.Join(t.TempDir(), "program")

@@ -2,12 +2,19 @@ package podcgroup
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"swell.dev/swell/cgroups"
 	"swell.dev/swell/nodelet"
 )
 
@@ -95,5 +102,97 @@ func TestMemoryBurst(t *testing.T) {
 	wantMemories(t, again, uid, "at rest", 112, 48, 64)
 	if err := again.SetMemoryBurst("nobody", mib, 0); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a pod that isn't there: %v", err)
+	}
+}
+
+// TestLeftGuard: what waits at a limit that an earlier nodelet guarded isn't killed by the one that finds the pod, if that
+// will look after it. Otherwise the limit is an ordinary one.
+func TestLeftGuard(t *testing.T) {
+	tree, h := testTree(t)
+	const uid, room = "guarded", 4 * mib
+	size := nodelet.PodSize{Containers: map[string]corev1.ResourceRequirements{"a": sized(1000, 64)}, Guarded: true}
+	must(t, tree.EnsurePod(uid, size))
+	a := h.Group(tree.ContainerPath(uid, "a"))
+	must(t, a.Create())
+	must(t, a.SetMemory(t.Context(), 64*mib))
+	must(t, tree.SetMemoryBurst(uid, 32*mib, room))
+	cmd, in, out := startSelf(t, a, "80", holdEnv+"="+plain)
+	held := func() {
+		t.Helper()
+		if line, err := out.ReadString('\n'); line != "held\n" {
+			t.Fatalf("the process didn't get its memory: %q, %v", line, err)
+		}
+	}
+	held()
+	_, err := fmt.Fprintln(in, 40)
+	must(t, err)
+	awaitGuard(t, h, tree.pod(uid), a)
+
+	again, err := New(h, tree.parent.Path(), MemoryQoS{})
+	must(t, err)
+	if err := again.EnsurePod(uid, size); !errors.Is(err, nodelet.ErrMemoryInUse) {
+		t.Errorf("ensured with more in use: %v", err)
+	}
+	if !guarded(t, h, a) {
+		t.Error("the guard was lifted")
+	}
+	if _, extra, err := again.Memory(uid); extra != 32*mib || err != nil {
+		t.Errorf("found again with %d, %v", extra, err)
+	}
+	must(t, again.SetMemoryBurst(uid, 96*mib, room))
+	held()
+	usage, err := again.Usage(uid, []string{"a"})
+	must(t, err)
+	if usage["a"].OOMKills != 0 || cmd.Process.Signal(syscall.Signal(0)) != nil {
+		t.Errorf("killed: %+v", usage["a"])
+	}
+
+	// It may burst no more when a third one comes, and was to when that began.
+	third, err := New(h, tree.parent.Path(), MemoryQoS{})
+	must(t, err)
+	if err := third.EnsurePod(uid, size); !errors.Is(err, nodelet.ErrMemoryInUse) {
+		t.Errorf("ensured with more in use: %v", err)
+	}
+	must(t, cmd.Process.Kill())
+	_ = cmd.Wait()
+	size.Guarded = false
+	_, err = third.Resize(t.Context(), uid, size)
+	must(t, err)
+	if guarded(t, h, a) || guarded(t, h, tree.pod(uid)) {
+		t.Error("the guard is left")
+	}
+}
+
+// guarded reports whether what needs more than the group's limit waits for it.
+func guarded(t *testing.T, h *cgroups.Hierarchy, g *cgroups.Group) bool {
+	t.Helper()
+	if h.Version() == 2 {
+		l, err := g.Read()
+		must(t, err)
+		return l.High != 0
+	}
+	b, err := os.ReadFile(filepath.Join("/sys/fs/cgroup/memory", g.Path(), "memory.oom_control"))
+	must(t, err)
+	return strings.Contains(string(b), "oom_kill_disable 1\n")
+}
+
+// awaitGuard waits until something waits in the pod or its container.
+func awaitGuard(t *testing.T, h *cgroups.Hierarchy, groups ...*cgroups.Group) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); ; <-tick.C {
+		for _, g := range groups {
+			m, err := g.MemoryUse()
+			must(t, err)
+			l, err := g.Read()
+			must(t, err)
+			if m.Waits || h.Version() == 2 && m.Working > l.High {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("nothing waits at the limit")
+		}
 	}
 }

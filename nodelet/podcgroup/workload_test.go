@@ -24,7 +24,7 @@ import (
 
 // Programs that the test binary is in a container, by an environment variable. They end with their stdin.
 const (
-	holdEnv  = "SWELL_PODCGROUP_HOLD"  // takes as many MiB as a line says, of the kind that the variable says, and answers "held"
+	holdEnv  = "SWELL_PODCGROUP_HOLD"  // takes as many MiB as each line says, of the kind that the variable says, and answers "held"
 	execEnv  = "SWELL_PODCGROUP_EXEC"  // becomes the command line that it reads, in the cgroup that it is in by then
 	serveEnv = "SWELL_PODCGROUP_SERVE" // a web server that holds so many MiB and says its address
 )
@@ -51,31 +51,31 @@ func TestMain(m *testing.M) {
 }
 
 func hold() error {
-	var n int
-	if _, err := fmt.Scanln(&n); err != nil {
-		return err
-	}
-	var err error
-	var held []byte
-	switch kind := os.Getenv(holdEnv); kind {
-	case pipes:
-		err = fillPipes(n)
-	case sockets:
-		err = openSockets(n)
-	default:
-		held, err = ballast(n)
-	}
-	if err != nil {
-		return err
-	}
-	fmt.Println("held")
-	for os.Getenv(holdEnv) == touched {
-		for i := 0; i < len(held); i += os.Getpagesize() {
-			held[i]++
+	for {
+		var n int
+		if _, err := fmt.Scanln(&n); err != nil {
+			return nil //nolint:nilerr // the end of stdin is the process's
+		}
+		var err error
+		var held []byte
+		switch kind := os.Getenv(holdEnv); kind {
+		case pipes:
+			err = fillPipes(n)
+		case sockets:
+			err = openSockets(n)
+		default:
+			held, err = ballast(n)
+		}
+		if err != nil {
+			return err
+		}
+		fmt.Println("held")
+		for os.Getenv(holdEnv) == touched {
+			for i := 0; i < len(held); i += os.Getpagesize() {
+				held[i]++
+			}
 		}
 	}
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
 }
 
 // ballast takes so many MiB for good.
@@ -141,7 +141,7 @@ func startIn(t *testing.T, g *cgroups.Group, hold int) *exec.Cmd {
 // startHolding runs a process that holds memory of a kind.
 func startHolding(t *testing.T, g *cgroups.Group, kind string, hold int) *exec.Cmd {
 	t.Helper()
-	cmd, out := startSelf(t, g, fmt.Sprint(hold), holdEnv+"="+kind)
+	cmd, _, out := startSelf(t, g, fmt.Sprint(hold), holdEnv+"="+kind)
 	if line, err := out.ReadString('\n'); line != "held\n" {
 		t.Fatalf("the process didn't get its memory: %q, %v", line, err)
 	}
@@ -149,15 +149,15 @@ func startHolding(t *testing.T, g *cgroups.Group, kind string, hold int) *exec.C
 }
 
 // startSelf runs the test binary as one of the programs above. It ends with the test.
-func startSelf(t *testing.T, g *cgroups.Group, line string, env ...string) (*exec.Cmd, *bufio.Reader) {
+func startSelf(t *testing.T, g *cgroups.Group, line string, env ...string) (cmd *exec.Cmd, in io.Writer, out *bufio.Reader) {
 	t.Helper()
-	cmd := exec.Command("/proc/self/exe")
+	cmd = exec.Command("/proc/self/exe")
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GOMAXPROCS=") })
 	cmd.Env = append(cmd.Env, env...)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	must(t, err)
-	out, err := cmd.StdoutPipe()
+	stdout, err := cmd.StdoutPipe()
 	must(t, err)
 	must(t, cmd.Start())
 	t.Cleanup(func() {
@@ -167,13 +167,13 @@ func startSelf(t *testing.T, g *cgroups.Group, line string, env ...string) (*exe
 	must(t, g.Add(cmd.Process.Pid))
 	_, err = fmt.Fprintln(in, line)
 	must(t, err)
-	return cmd, bufio.NewReader(out)
+	return cmd, in, bufio.NewReader(stdout)
 }
 
 // startServer runs the web server in a group and answers its address.
 func startServer(t *testing.T, g *cgroups.Group, hold int) (cmd *exec.Cmd, addr string) {
 	t.Helper()
-	cmd, out := startSelf(t, g, "/proc/self/exe", execEnv+"=1", fmt.Sprintf("%s=%d", serveEnv, hold))
+	cmd, _, out := startSelf(t, g, "/proc/self/exe", execEnv+"=1", fmt.Sprintf("%s=%d", serveEnv, hold))
 	line, err := out.ReadString('\n')
 	if err != nil {
 		t.Fatalf("the server doesn't say where it listens: %v", err)
@@ -204,6 +204,6 @@ func startRedis(t *testing.T, g *cgroups.Group) (cmd *exec.Cmd, addr string) {
 	must(t, l.Close()) // which nobody else is given soon
 	_, port, err := net.SplitHostPort(addr)
 	must(t, err)
-	cmd, _ = startSelf(t, g, program+" --bind 127.0.0.1 --save  --appendonly no --port "+port, execEnv+"=1", "LD_LIBRARY_PATH="+strings.Join(libraries, ":"))
+	cmd, _, _ = startSelf(t, g, program+" --bind 127.0.0.1 --save  --appendonly no --port "+port, execEnv+"=1", "LD_LIBRARY_PATH="+strings.Join(libraries, ":"))
 	return cmd, addr
 }
