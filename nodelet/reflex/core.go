@@ -35,7 +35,6 @@ type core struct {
 	held int64 // sum of all bursts
 
 	memoryPool, memoryHeld int64 // likewise, bytes
-	awaits                 bool  // the pool isn't known yet: what it is now is the least
 	pods                   map[string]*pod
 	out                    []change      // decided and not taken yet
 	avoided                time.Duration // see account

@@ -23,6 +23,7 @@ type memoryOf struct {
 	quiet       time.Duration // since when it has more free than it needs; 0: it hasn't
 	grown       int64         // how often
 	starved     bool          // it is near to its limit, and lately nobody had any to give
+	awaits      time.Duration // until then the pool may have more for it than is known
 }
 
 func (m *memoryOf) most() int64 {
@@ -73,8 +74,34 @@ func (c *core) canGrow(p *pod) bool {
 }
 
 // guards answers whether what comes near to a pod's limit is to wait: there is more, or may be.
-func (c *core) guards(p *pod) bool {
-	return c.canGrow(p) || c.awaits && p.memory.next() > 0
+func (c *core) guards(p *pod, now time.Duration) bool {
+	return c.canGrow(p) || now < p.memory.awaits && p.memory.next() > 0
+}
+
+// await has all pods, or the one, wait for what the pool may have beyond what is known of it.
+func (c *core) await(now time.Duration, only *pod) {
+	for _, p := range c.pods {
+		if only == nil || p == only {
+			p.memory.awaits = now + grantWithin
+		}
+	}
+}
+
+// awaiting answers whether a pod waits so.
+func (c *core) awaiting(now time.Duration) bool {
+	for _, p := range c.pods {
+		if now < p.memory.awaits {
+			return true
+		}
+	}
+	return false
+}
+
+// known ends that.
+func (c *core) known() {
+	for _, p := range c.pods {
+		p.memory.awaits = 0
+	}
 }
 
 func (c *core) memoryMore(p *pod) int64 {

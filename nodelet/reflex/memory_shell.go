@@ -45,7 +45,11 @@ func (r *Reflex) setMemory(uid string, bound int64) error {
 		return err
 	}
 	r.mu.Lock()
+	first := p.memory.size == 0
 	r.core.setMemory(p, size, bound, extra)
+	if first && r.core.memoryPool < r.core.memoryWant() {
+		r.awaitLocked(p)
+	}
 	r.mu.Unlock()
 	r.arm(uid)
 	r.grow(uid) // it may be near already
@@ -96,7 +100,7 @@ func (r *Reflex) arm(uid string) {
 		return
 	}
 	extra, room := p.memory.extra, int64(0)
-	if r.core.guards(p) {
+	if r.core.guards(p, throttle.Now()) {
 		room = p.memory.room()
 	}
 	r.mu.Unlock()
@@ -157,7 +161,7 @@ func (r *Reflex) grow(uid string) {
 		had := p.memory.extra
 		extra := r.core.near(p, free)
 		room := int64(0)
-		if r.core.guards(p) {
+		if r.core.guards(p, throttle.Now()) {
 			room = p.memory.room()
 		}
 		r.mu.Unlock()
@@ -245,11 +249,11 @@ func (r *Reflex) lookAtMemory() (ended []string, active bool) {
 	defer r.memory.Unlock()
 	pods := r.memoryPods()
 	r.mu.Lock()
-	known := r.known
-	r.known = false
+	granted := r.granted
+	r.granted = false
 	r.mu.Unlock()
 	for _, uid := range slices.Backward(pods) { // what there is goes to the first in rank
-		r.guardAnew(uid, known)
+		r.guardAnew(uid, granted)
 	}
 	for _, uid := range pods {
 		r.mu.Lock()
@@ -277,9 +281,9 @@ func (r *Reflex) lookAtMemory() (ended []string, active bool) {
 	return ended, active
 }
 
-// guardAnew guards a pod for which there is more now, and doesn't one for which there isn't. With known, what waits for
-// the pool to be known gets more or has to do without. r.memory is held.
-func (r *Reflex) guardAnew(uid string, known bool) {
+// guardAnew guards a pod for which there is more now, and doesn't one for which there isn't. With granted, what
+// waits at its guard looks for more. r.memory is held.
+func (r *Reflex) guardAnew(uid string, granted bool) {
 	r.mu.Lock()
 	w, p := r.pods[uid], r.core.pods[uid]
 	if w == nil {
@@ -287,12 +291,12 @@ func (r *Reflex) guardAnew(uid string, known bool) {
 		return
 	}
 	p.memory.starved = false
-	changed := w.armed != r.core.guards(p)
+	changed := w.armed != r.core.guards(p, throttle.Now())
 	r.mu.Unlock()
 	if changed {
 		r.arm(uid)
 	}
-	if changed || known {
+	if changed || granted {
 		r.grow(uid)
 	}
 }

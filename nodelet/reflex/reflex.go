@@ -42,7 +42,7 @@ type Config struct {
 const (
 	slowEvery   = time.Second     // metering, and what is told
 	tellFor     = 5 * time.Second // a pod counts as bursting for so long after its last burst
-	grantWithin = 30 * time.Second
+	grantWithin = 5 * time.Second // what a node wants and may have is granted by then
 	idleEvery   = 100 * time.Millisecond
 )
 
@@ -68,8 +68,8 @@ type Reflex struct {
 	watcher *throttle.Watcher // nil: no pod may burst
 	stop    context.CancelFunc
 	stats   Stats
-	known   bool        // that the pool is known hasn't been acted on
-	late    *time.Timer // the pool counts as known
+	granted bool        // while pods awaited it; that hasn't been acted on
+	late    *time.Timer // to look whether they have waited for long enough
 
 	detection Detection
 }
@@ -97,8 +97,8 @@ func New(cfg Config) *Reflex {
 		cfg: cfg, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1), memoryWake: make(chan struct{}, 1), life: life, cancel: cancel,
 		core: newCore(), pods: map[string]*watched{}, ids: map[uint64]*watched{},
 	}
-	r.core.awaits = true
-	r.late = time.AfterFunc(grantWithin, r.knownNow)
+	r.late = time.AfterFunc(time.Hour, r.grantIsLate)
+	r.late.Stop()
 	return r
 }
 
@@ -254,27 +254,29 @@ func (r *Reflex) Close() {
 }
 
 // Await has what the bursts hold be all that is granted until Grant: there may be more then. What comes near to its
-// memory limit waits for that, half a minute at most.
+// memory limit waits for that, some seconds at most.
 func (r *Reflex) Await() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.core.grant(r.core.held)
 	r.core.memoryPool = r.core.memoryHeld
-	r.core.awaits = true
-	r.late.Reset(grantWithin)
+	r.awaitLocked(nil)
 	r.applyLocked()
 }
 
-// knownNow: the pool is what it is.
-func (r *Reflex) knownNow() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.knownLocked()
+// awaitLocked has a pod, or all of them, wait.
+func (r *Reflex) awaitLocked(p *pod) {
+	r.core.await(throttle.Now(), p)
+	r.late.Reset(grantWithin)
 }
 
-func (r *Reflex) knownLocked() {
-	r.known = r.known || r.core.awaits
-	r.core.awaits = false
+// grantIsLate has limits be ordinary ones where nothing more came.
+func (r *Reflex) grantIsLate() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.life.Err() == nil && r.core.awaiting(throttle.Now()) {
+		r.late.Reset(time.Second)
+	}
 	signal(r.memoryWake)
 }
 
@@ -282,10 +284,13 @@ func (r *Reflex) knownLocked() {
 func (r *Reflex) Grant(p *nodev1.Pool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.late.Stop()
 	r.core.grant(p.GetCpuMilli())
 	r.core.memoryPool = p.GetMemoryBytes()
-	r.knownLocked()
+	r.granted = r.granted || r.core.awaiting(throttle.Now())
+	if r.core.memoryPool >= r.core.memoryWant() {
+		r.core.known()
+	}
+	signal(r.memoryWake)
 	r.applyLocked()
 	signal(r.changed)
 }
