@@ -111,22 +111,28 @@ func TestKillEverything(t *testing.T) {
 
 // TestKillRoles runs the roles apart and kills the control plane, the nodelet, or both.
 func TestKillRoles(t *testing.T) {
+	control, node, c := newRoles(t)
+	killLoop(t, control, c, [][]*instance.Instance{{control}, {node}, {control, node}})
+}
+
+// newRoles are a control plane and a nodelet that has joined it, started, with the busybox image.
+func newRoles(t *testing.T) (control, node *instance.Instance, c *kubernetes.Clientset) {
+	t.Helper()
 	dir := t.TempDir()
 	nodes, err := instance.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	control := newRole(t, "controlplane", filepath.Join(dir, "control"), "--node-listen", nodes)
+	control = newRole(t, "controlplane", filepath.Join(dir, "control"), "--node-listen", nodes)
 	start(t, control)
-	node := newRole(t, "nodelet", filepath.Join(dir, "node"), append(join(t, control, nodes), "--node-name", "apart", "--capacity", capacity)...)
+	node = newRole(t, "nodelet", filepath.Join(dir, "node"), append(join(t, control, nodes), "--node-name", "apart", "--capacity", capacity)...)
 	start(t, node)
-	c, err := control.Client()
-	if err != nil {
+	if c, err = control.Client(); err != nil {
 		t.Fatal(err)
 	}
 	awaitNode(t, c, "apart")
 	importBusybox(t, control)
-	killLoop(t, control, c, [][]*instance.Instance{{control}, {node}, {control, node}})
+	return control, node, c
 }
 
 // join makes a token and answers the flags with which a nodelet joins.

@@ -32,21 +32,7 @@ type bursting struct {
 // TestKillDuringBurst kills a nodelet while pods burst in CPU and memory: one goes on with it, one needs it no more
 // when the next nodelet comes, and one may burst no more by then.
 func TestKillDuringBurst(t *testing.T) {
-	dir := t.TempDir()
-	nodes, err := instance.FreeAddress()
-	if err != nil {
-		t.Fatal(err)
-	}
-	control := newRole(t, "controlplane", filepath.Join(dir, "control"), "--node-listen", nodes)
-	start(t, control)
-	node := newRole(t, "nodelet", filepath.Join(dir, "node"), append(join(t, control, nodes), "--node-name", "apart", "--capacity", capacity)...)
-	start(t, node)
-	c, err := control.Client()
-	if err != nil {
-		t.Fatal(err)
-	}
-	awaitNode(t, c, "apart")
-	importBusybox(t, control)
+	control, node, c := newRoles(t)
 
 	known := map[string]identity{}
 	pods := map[string]*bursting{}
