@@ -4,7 +4,7 @@
 // directly, checked by reading back, and changed in place in the order that the kernel accepts: a child's
 // CPU quota may never be above its parent's, a memory limit below what is in use is refused (v1) or would
 // kill (v2) and so is brought about step by step, and a change of several groups that fails half-way is
-// undone. What a group uses is read as Stats, and how much it waits, on version 2, as Pressure.
+// undone. What a group uses is read as Stats.
 //
 // The groups that limits are set for belong to this package alone: on version 2 memory.high is a stage of a
 // shrink and limits nothing at rest.

@@ -204,34 +204,3 @@ func TestKernelOOMKillIsCounted(t *testing.T) {
 		t.Errorf("got %+v, %v", s, err)
 	}
 }
-
-func TestKernelPressure(t *testing.T) {
-	g := testGroup(t)
-	h := startHelper(t, g)
-	must(t, g.SetCPU(1024, 5000))
-	h.do("burn")
-	var p Pressure
-	err := within(t, 60*time.Second, "pressure", func() (err error) {
-		for p.CPU.Some.Total < 20*time.Millisecond && err == nil {
-			p, err = g.Pressure()
-		}
-		return err
-	})
-	var none *NoPressureError
-	if g.h.version == 1 {
-		if !errors.As(err, &none) || !strings.Contains(err.Error(), "needs cgroup v2 and a kernel booted with psi=1") {
-			t.Fatalf("on version 1: %v", err)
-		}
-		return
-	}
-	if errors.As(err, &none) {
-		t.Skip(err)
-	}
-	must(t, err)
-	if p.CPU.Some.Total > time.Minute || p.CPU.Full.Total > p.CPU.Some.Total || p.CPU.Some.Avg10 > 100 {
-		t.Errorf("got %+v", p)
-	}
-	if _, err := g.Child("none").Pressure(); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("of a group that doesn't exist: %v", err)
-	}
-}
