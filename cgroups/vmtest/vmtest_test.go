@@ -49,7 +49,7 @@ func TestOnVersion2(t *testing.T) {
 		{"cgroups", 2, nil, "SWELL_CGROUPS_CACHE=" + vm.Disk, 46, []string{
 			"TestKernelResize", "TestKernelBurst", "TestKernelMemoryBelowUsageIsRefused", "TestKernelResizeBelowUsageChangesNothing",
 			"TestKernelShrinkReclaimsPageCache", "TestKernelShrinkUnderAllocation", "TestKernelShrinkUnderGrowth",
-			"TestKernelLeftStageIsLifted", "TestKernelPressure", "TestKernelDeleteKills", "TestKernelModel", "TestKernelMemoryQoS",
+			"TestKernelLeftStageIsLifted", "TestKernelDeleteKills", "TestKernelModel", "TestKernelMemoryQoS",
 			"TestKernelShrinkSharedMemory", "TestKernelResizeUnderAllocation",
 		}},
 		{"cgroups/throttle", 2, nil, "", 12, []string{
@@ -74,11 +74,17 @@ func TestOnVersion2(t *testing.T) {
 			defer cancel()
 			var said bytes.Buffer
 			began := time.Now()
-			code, err := vm.Run(ctx, vm.Config{
+			machine := vm.Config{
 				Root: root, Program: program, Args: []string{"-test.v", "-test.timeout=8m", "-test.skip=" + withoutKernel},
 				Files: c.files, CPUs: c.cpus, Disk: 64,
 				Env: []string{c.env, "SWELL_PODCGROUP_REDIS=/"}, Output: io.MultiWriter(&said, t.Output()),
-			})
+			}
+			code, err := vm.Run(ctx, machine)
+			if errors.Is(err, vm.ErrLockup) {
+				t.Logf("once more, in another machine: %v", err)
+				said.Reset()
+				code, err = vm.Run(ctx, machine)
+			}
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -61,6 +61,9 @@ func Find(root string) (emulator, kernel string, err error) {
 	return emulator, found[len(found)-1], nil
 }
 
+// ErrLockup is a kernel one of whose CPUs got nowhere for two minutes, which happens to an emulated one once in a while.
+var ErrLockup = errors.New("the kernel has locked up")
+
 // Run boots a machine, runs the program in it as root on cgroup v2, copies to Output what it prints as it
 // comes, and answers its exit code. A machine that ends without one is an error with the kernel's last
 // words.
@@ -94,7 +97,7 @@ func Run(ctx context.Context, cfg Config) (code int, err error) {
 	}
 	memory, cpus := cmp.Or(cfg.Memory, 512), cmp.Or(cfg.CPUs, 2)
 	words := append([]string{
-		"console=ttyS0", "quiet", "panic=-1", "psi=1", "cgroup_no_v1=all", "systemd.unified_cgroup_hierarchy=1",
+		"console=ttyS0", "quiet", "panic=-1", "softlockup_panic=1", "watchdog_thresh=60", "psi=1", "cgroup_no_v1=all", "systemd.unified_cgroup_hierarchy=1",
 	}, cfg.Kernel...)
 	cmd := exec.CommandContext(ctx, emulator, append(disk,
 		"-accel", "tcg", "-nodefaults", "-nographic", "-no-reboot", "-m", strconv.Itoa(memory), "-smp", strconv.Itoa(cpus),
@@ -113,6 +116,9 @@ func Run(ctx context.Context, cfg Config) (code int, err error) {
 	}
 	if ctx.Err() != nil {
 		err = errors.Join(ctx.Err(), err)
+	}
+	if bytes.Contains(said, []byte("soft lockup")) {
+		err = errors.Join(ErrLockup, err)
 	}
 	return 0, fmt.Errorf("vm: the machine ended without a result: %w; %s; the kernel's last words:\n%s", errors.Join(err, result.err), complaints.String(), tail(said, 4000))
 }
