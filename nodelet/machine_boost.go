@@ -242,7 +242,8 @@ func (m *machine) boostOf(sizes v1alpha1.Sizes, cpu map[string]int64) int64 {
 }
 
 func cpuSize(r corev1.ResourceRequirements) int64 {
-	return max(r.Limits.Cpu().MilliValue(), r.Requests.Cpu().MilliValue())
+	cpu, _ := v1alpha1.SizeOf(r)
+	return cpu
 }
 
 // boostTold ends a tell: what the kernel has now, or why it hasn't.

@@ -195,7 +195,7 @@ func (b Boosts) Required() bool {
 
 // CPU is what a container of that size has while it starts, in milli-CPU; 0: no more than its size.
 func (b *Boost) CPU(res corev1.ResourceRequirements) int64 {
-	size := cpuOf(res)
+	size, _ := SizeOf(res)
 	cpu := b.CPUMilli
 	if cpu == 0 {
 		cpu = int64(math.Ceil(b.Factor*float64(size) - 1e-6))

@@ -82,9 +82,7 @@ func (s Sizes) Of(container string) corev1.ResourceRequirements {
 // never oversubscribed, so a container counts with its limit, or with its request where that is larger or alone, and
 // what the pod says as a whole counts in place of its containers.
 func (s Sizes) Total(pod *corev1.Pod) (cpuMilli, memoryBytes int64) {
-	return s.sum(pod, func(res corev1.ResourceRequirements) (int64, int64) {
-		return cpuOf(res), max(res.Limits.Memory().Value(), res.Requests.Memory().Value())
-	})
+	return s.sum(pod, SizeOf)
 }
 
 // Whole returns the requests and limits of a pod of these sizes: its own, else those of its containers together.
@@ -164,17 +162,21 @@ func (s Sizes) Boosted(cpu map[string]int64) Sizes {
 			continue
 		}
 		res := s.Of(name)
-		more += max(milli-cpuOf(res), 0)
+		cpu, _ := SizeOf(res)
+		more += max(milli-cpu, 0)
 		out[name] = Boosted(res, milli)
 	}
 	if ok {
-		out[WholePod] = Boosted(whole, cpuOf(whole)+more)
+		cpu, _ := SizeOf(whole)
+		out[WholePod] = Boosted(whole, cpu+more)
 	}
 	return out
 }
 
-func cpuOf(res corev1.ResourceRequirements) int64 {
-	return max(res.Limits.Cpu().MilliValue(), res.Requests.Cpu().MilliValue())
+// SizeOf returns what resources count as, in milli-CPU and bytes: the limit, or the request where that is larger.
+func SizeOf(res corev1.ResourceRequirements) (cpuMilli, memoryBytes int64) {
+	return max(res.Limits.Cpu().MilliValue(), res.Requests.Cpu().MilliValue()),
+		max(res.Limits.Memory().Value(), res.Requests.Memory().Value())
 }
 
 // PodSize is what a pod takes from a node and what it is billed for, in milli-CPU and bytes, as far as it is admitted.

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	nodev1 "swell.dev/swell/api/node/v1"
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
 	"swell.dev/swell/internal/quantities"
 )
@@ -176,16 +177,15 @@ func actuated(st *corev1.PodStatus) (controlplane.Demand, bool) {
 		if res == nil {
 			return d, false
 		}
-		d = d.Add(controlplane.Demand{
-			CPUMilli:    max(res.Limits.Cpu().MilliValue(), res.Requests.Cpu().MilliValue()),
-			MemoryBytes: max(res.Limits.Memory().Value(), res.Requests.Memory().Value()),
-		})
+		cpu, memory := v1alpha1.SizeOf(*res)
+		d = d.Add(controlplane.Demand{CPUMilli: cpu, MemoryBytes: memory})
 	}
 	if whole := st.Resources; whole != nil { // what the pod says as a whole counts in place of its containers
-		if cpu := max(whole.Limits.Cpu().MilliValue(), whole.Requests.Cpu().MilliValue()); cpu > 0 {
+		cpu, memory := v1alpha1.SizeOf(*whole)
+		if cpu > 0 {
 			d.CPUMilli = cpu
 		}
-		if memory := max(whole.Limits.Memory().Value(), whole.Requests.Memory().Value()); memory > 0 {
+		if memory > 0 {
 			d.MemoryBytes = memory
 		}
 	}

@@ -214,6 +214,6 @@ func (r *resizing) report(cmd *cobra.Command, out *format, before, after *corev1
 }
 
 func sizeText(r corev1.ResourceRequirements) string {
-	cpu, memory := v1alpha1.Sizes{"": r}.Total(&corev1.Pod{})
+	cpu, memory := v1alpha1.SizeOf(r)
 	return fmt.Sprintf("%s CPU %s", cpuText(cpu), memoryText(memory))
 }
