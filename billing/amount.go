@@ -1,16 +1,10 @@
 package billing
 
-import (
-	"errors"
-	"math/bits"
-)
+import "math/bits"
 
 // Amount is an exact, unsigned 128-bit number: what prices and quantities multiply to before the one
 // division and rounding of a bill's line.
 type Amount struct{ hi, lo uint64 }
-
-// ErrTooLarge says that a product is beyond 128 bits, or a quotient beyond 63: more than any real bill.
-var ErrTooLarge = errors.New("the amount is too large")
 
 // Multiply answers x×y.
 func Multiply(x, y uint64) Amount {

@@ -51,7 +51,7 @@ func TestPriceFilesAreCheckedByLine(t *testing.T) {
 		"negative":      {"vcpu: 0.06", "vcpu: -1", "perHour.general-purpose.default.vcpu"},
 		"not a number":  {"vcpu: 0.06", "vcpu: much", `"much"`},
 		"missing":       {"vcpu: 0.06, ", "", "perHour.general-purpose.default.vcpu: missing"},
-		"too exact":     {"vcpu: 0.06", "vcpu: 0.0000000000001", "twelve decimal places"},
+		"too exact":     {"vcpu: 0.06", "vcpu: 0.0000000000001", "12 decimal places"},
 		"a list":        {"{vcpu: 0.06, gib: 0.03}", "[1, 2]", "want a mapping"},
 		"not YAML":      {"perHour:", "perHour: [", ""},
 		"unknown class": {"  performance:", "  turbo:", "perHour.turbo: unknown field"},

@@ -91,6 +91,8 @@ func segmentOf(m *nodev1.Segment) usagev1.Segment {
 		Start:        time.UnixMilli(m.StartUnixMilli).UTC(),
 		Labels:       m.Labels,
 		Burst:        usagev1.Burst{Millis: m.BurstMillis, CPUMillis: m.BurstCpuMilliMillis, MemoryMillis: m.BurstMemoryMibMillis},
+		GPU:          usagev1.GPU{Model: m.GpuModel, Milli: m.GpuMilli, MemoryMiB: m.GpuMemoryMib},
+		StorageBytes: m.StorageBytes,
 	}
 	if m.EndUnixMilli != 0 {
 		seg.End = time.UnixMilli(m.EndUnixMilli).UTC()

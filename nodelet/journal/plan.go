@@ -125,7 +125,8 @@ func nothing(seg usagev1.Segment) usagev1.Segment {
 }
 
 func sameSize(a, b usagev1.Segment) bool {
-	return a.CPUMilli == b.CPUMilli && a.MemoryBytes == b.MemoryBytes && a.ComputeClass == b.ComputeClass && a.QoS == b.QoS
+	return a.CPUMilli == b.CPUMilli && a.MemoryBytes == b.MemoryBytes && a.ComputeClass == b.ComputeClass && a.QoS == b.QoS &&
+		a.GPU == b.GPU && a.StorageBytes == b.StorageBytes
 }
 
 func later(a, b time.Time) time.Time {

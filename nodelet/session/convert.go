@@ -100,6 +100,7 @@ func segment(s usagev1.Segment) *nodev1.Segment {
 		CpuMilli: s.CPUMilli, MemoryBytes: s.MemoryBytes,
 		StartUnixMilli: s.Start.UnixMilli(), Labels: s.Labels,
 		BurstMillis: s.Burst.Millis, BurstCpuMilliMillis: s.Burst.CPUMillis, BurstMemoryMibMillis: s.Burst.MemoryMillis,
+		GpuModel: s.GPU.Model, GpuMilli: s.GPU.Milli, GpuMemoryMib: s.GPU.MemoryMiB, StorageBytes: s.StorageBytes,
 	}
 	if !s.End.IsZero() {
 		m.EndUnixMilli = s.End.UnixMilli()

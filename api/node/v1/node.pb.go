@@ -2052,8 +2052,13 @@ type Segment struct {
 	BurstMillis          int64 `protobuf:"varint,14,opt,name=burst_millis,json=burstMillis,proto3" json:"burst_millis,omitempty"`                                // time with any burst
 	BurstCpuMilliMillis  int64 `protobuf:"varint,15,opt,name=burst_cpu_milli_millis,json=burstCpuMilliMillis,proto3" json:"burst_cpu_milli_millis,omitempty"`    // milli-CPU above the size × ms
 	BurstMemoryMibMillis int64 `protobuf:"varint,16,opt,name=burst_memory_mib_millis,json=burstMemoryMibMillis,proto3" json:"burst_memory_mib_millis,omitempty"` // MiB above the size × ms
-	unknownFields        protoimpl.UnknownFields
-	sizeCache            protoimpl.SizeCache
+	// Shares of GPUs, all of one model.
+	GpuModel      string `protobuf:"bytes,17,opt,name=gpu_model,json=gpuModel,proto3" json:"gpu_model,omitempty"`
+	GpuMilli      int64  `protobuf:"varint,18,opt,name=gpu_milli,json=gpuMilli,proto3" json:"gpu_milli,omitempty"` // thousandths of a whole GPU's compute, over all GPUs
+	GpuMemoryMib  int64  `protobuf:"varint,19,opt,name=gpu_memory_mib,json=gpuMemoryMib,proto3" json:"gpu_memory_mib,omitempty"`
+	StorageBytes  int64  `protobuf:"varint,20,opt,name=storage_bytes,json=storageBytes,proto3" json:"storage_bytes,omitempty"` // ephemeral storage
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Segment) Reset() {
@@ -2194,6 +2199,34 @@ func (x *Segment) GetBurstCpuMilliMillis() int64 {
 func (x *Segment) GetBurstMemoryMibMillis() int64 {
 	if x != nil {
 		return x.BurstMemoryMibMillis
+	}
+	return 0
+}
+
+func (x *Segment) GetGpuModel() string {
+	if x != nil {
+		return x.GpuModel
+	}
+	return ""
+}
+
+func (x *Segment) GetGpuMilli() int64 {
+	if x != nil {
+		return x.GpuMilli
+	}
+	return 0
+}
+
+func (x *Segment) GetGpuMemoryMib() int64 {
+	if x != nil {
+		return x.GpuMemoryMib
+	}
+	return 0
+}
+
+func (x *Segment) GetStorageBytes() int64 {
+	if x != nil {
+		return x.StorageBytes
 	}
 	return 0
 }
@@ -3235,7 +3268,7 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x06Remove\x12\x10\n" +
 	"\x03uid\x18\x01 \x01(\tR\x03uid\">\n" +
 	"\bSegments\x122\n" +
-	"\bsegments\x18\x01 \x03(\v2\x16.swell.node.v1.SegmentR\bsegments\"\xef\x04\n" +
+	"\bsegments\x18\x01 \x03(\v2\x16.swell.node.v1.SegmentR\bsegments\"\xf4\x05\n" +
 	"\aSegment\x12\x17\n" +
 	"\apod_uid\x18\x01 \x01(\tR\x06podUid\x12\x1e\n" +
 	"\n" +
@@ -3255,7 +3288,11 @@ const file_api_node_v1_node_proto_rawDesc = "" +
 	"\x06labels\x18\r \x03(\v2\".swell.node.v1.Segment.LabelsEntryR\x06labels\x12!\n" +
 	"\fburst_millis\x18\x0e \x01(\x03R\vburstMillis\x123\n" +
 	"\x16burst_cpu_milli_millis\x18\x0f \x01(\x03R\x13burstCpuMilliMillis\x125\n" +
-	"\x17burst_memory_mib_millis\x18\x10 \x01(\x03R\x14burstMemoryMibMillis\x1a9\n" +
+	"\x17burst_memory_mib_millis\x18\x10 \x01(\x03R\x14burstMemoryMibMillis\x12\x1b\n" +
+	"\tgpu_model\x18\x11 \x01(\tR\bgpuModel\x12\x1b\n" +
+	"\tgpu_milli\x18\x12 \x01(\x03R\bgpuMilli\x12$\n" +
+	"\x0egpu_memory_mib\x18\x13 \x01(\x03R\fgpuMemoryMib\x12#\n" +
+	"\rstorage_bytes\x18\x14 \x01(\x03R\fstorageBytes\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"9\n" +

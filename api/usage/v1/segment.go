@@ -31,6 +31,16 @@ type Segment struct {
 	End          time.Time         `json:"end"`   // zero while the segment is open
 	Labels       map[string]string `json:"labels,omitempty"`
 	Burst        Burst             `json:"burst,omitzero"`
+	GPU          GPU               `json:"gpu,omitzero"`
+	StorageBytes int64             `json:"storageBytes,omitempty"` // ephemeral storage
+	Region       string            `json:"region,omitempty"`       // of the node, as the control plane knows it
+}
+
+// GPU is a share of GPUs of one model.
+type GPU struct {
+	Model     string `json:"model"`
+	Milli     int64  `json:"milli"`     // thousandths of a whole GPU's compute, over all GPUs
+	MemoryMiB int64  `json:"memoryMiB"` // over all GPUs
 }
 
 // Burst is what a pod had beyond its size within a segment, summed over time. It is final once the segment
