@@ -68,6 +68,13 @@ func (s *Server) serveAuthenticated(w http.ResponseWriter, r *http.Request) {
 		s.writeError(w, r, err, schema.GroupResource{}, "")
 		return
 	}
+	if t, ok := s.billingTarget(r.URL.Path); ok {
+		q := &request{target: t, w: w, r: r, user: user, verb: verbOf(r, t)}
+		if err := s.serveBilling(q); err != nil {
+			s.writeError(w, r, err, q.groupResource(), q.name)
+		}
+		return
+	}
 	t, ok := parseTarget(r.URL.Path)
 	if !ok {
 		s.serveNonResource(w, r, user)

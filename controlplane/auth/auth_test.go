@@ -215,6 +215,7 @@ func TestAuthorize(t *testing.T) {
 		of("create", "selfsubjectaccessreviews", "", ""), {Verb: "get", Path: "/apis"}, {Verb: "get", Path: "/debug/pprof/heap"},
 		{Verb: "get", Path: "/metrics"},
 		of("create", "resourcequotas", "a", ""), of("get", "resourcequotas", "a", "q"), of("delete", "limitranges", "a", "l"), of("list", "limitranges", "a", ""),
+		of("get", "billing", "a", "report"), of("create", "billing", "a", "invoices"), of("get", "billing", "", "report"),
 	}
 	allowed := func(indices ...int) []int { return indices }
 	for _, c := range []struct {
@@ -222,12 +223,12 @@ func TestAuthorize(t *testing.T) {
 		groups []string
 		want   []int // of everything
 	}{
-		{"administrators", []string{GroupAdmins}, allowed(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24)},
-		{"viewers", []string{GroupViewers}, allowed(0, 1, 2, 6, 11, 12, 16, 17, 18, 20, 22, 24)},
-		{"editors", []string{"swell:editors:a"}, allowed(0, 2, 3, 4, 5, 6, 7, 8, 11, 12, 17, 18, 22, 24)},
+		{"administrators", []string{GroupAdmins}, allowed(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27)},
+		{"viewers", []string{GroupViewers}, allowed(0, 1, 2, 6, 11, 12, 16, 17, 18, 20, 22, 24, 25, 27)},
+		{"editors", []string{"swell:editors:a"}, allowed(0, 2, 3, 4, 5, 6, 7, 8, 11, 12, 17, 18, 22, 24, 25)},
 		{"editors of nothing", []string{"swell:editors:", "swell:editors"}, allowed(17, 18)},
 		{"editors of another", []string{"swell:editors:b"}, allowed(11, 16, 17, 18)},
-		{"editors who view", []string{"swell:editors:b", GroupViewers}, allowed(0, 1, 2, 6, 11, 12, 16, 17, 18, 20, 22, 24)},
+		{"editors who view", []string{"swell:editors:b", GroupViewers}, allowed(0, 1, 2, 6, 11, 12, 16, 17, 18, 20, 22, 24, 25, 27)},
 		{"nodes", []string{GroupNodes}, nil},
 		{"nodes who view", []string{GroupNodes, GroupViewers, "swell:editors:a"}, nil},
 		{"anybody known", []string{"system:authenticated", "system:masters"}, allowed(17, 18)},
