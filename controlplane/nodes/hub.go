@@ -58,6 +58,8 @@ type Config struct {
 	// SlotReported hears how far a slot has come; SlotNone: it is gone from its host. Message says why it
 	// doesn't come further. Nil: nobody asks for slots.
 	SlotReported func(uid string, depth controlplane.SlotDepth, message string)
+	// Ended hears when a pod ran, once or more often, before its end is recorded. Nil: nobody wants to know.
+	Ended func(context.Context, usagev1.Lifecycle) error
 	// UsageTold hears what a container of an owner has used, each once. It is quick. Nil: nobody wants to know.
 	UsageTold func(of controlplane.Owner, container *nodev1.ContainerHistory)
 	Log       *slog.Logger

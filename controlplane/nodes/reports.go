@@ -3,6 +3,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -60,7 +61,12 @@ func (h *Hub) report(ctx context.Context, s *session, r *nodev1.PodReport, group
 	}
 	h.boostReport(s, r)
 	if terminal(&st) || (r.Finished && pod.DeletionTimestamp != nil) {
-		group.Go(func() error { return h.settle(ctx, key, r.Uid, &st, r.Finished) })
+		group.Go(func() error {
+			if err := h.ended(ctx, key, r.Uid, s.node, &st); err != nil {
+				return err
+			}
+			return h.settle(ctx, key, r.Uid, &st, r.Finished)
+		})
 		return nil
 	}
 	_, err := h.cfg.Store.Observe(key, func(current controlplane.Object) controlplane.Object {
@@ -87,6 +93,21 @@ func (h *Hub) pod(key controlplane.Key, uid string) *corev1.Pod {
 		return nil
 	}
 	return o.(*corev1.Pod)
+}
+
+// ended tells of a pod that has ended, if it ever ran.
+func (h *Hub) ended(ctx context.Context, key controlplane.Key, uid, node string, st *corev1.PodStatus) error {
+	if h.cfg.Ended == nil {
+		return nil
+	}
+	l, ran := lifecycle(key, uid, node, st)
+	if !ran {
+		return nil
+	}
+	if err := h.cfg.Ended(ctx, l); err != nil {
+		return fmt.Errorf("%s: its end: %w", key, err)
+	}
+	return nil
 }
 
 // settle makes durable what must outlive the node: that a pod ended, and that a deleted one is gone.
