@@ -58,7 +58,6 @@ func TestEndIsTold(t *testing.T) {
 		return nil
 	}}, podOn("a", "p"))
 	n, _ := w.connect("a")
-	n.next()
 	n.report(reportOf("p", corev1.PodSucceeded, func(st *corev1.PodStatus) {
 		st.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{
 			StartedAt: metav1.NewTime(time.Unix(100, 0)), FinishedAt: metav1.NewTime(time.Unix(160, 0))}}}}
