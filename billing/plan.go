@@ -8,7 +8,7 @@ type Interval uint8
 // The intervals.
 const (
 	Day  Interval = iota // a calendar day of the plan's zone, of 23, 24 or 25 hours
-	Hour                 // an hour of the clock, UTC
+	Hour                 // an hour, counted from the plan's start
 )
 
 func (i Interval) String() string { return [...]string{"day", "hour"}[i] }
@@ -66,31 +66,45 @@ func (p *Plan) Discount(i *Item) (Discount, bool) {
 // QoSBestEffort is the quality of service that no plan covers.
 const QoSBestEffort = "best-effort"
 
-// Next answers the end of the interval that holds t, cut to the plan's end.
-func (p *Plan) Next(t time.Time) time.Time {
-	var end time.Time
+// Bounds answers the interval that holds t, which is within the plan's time: cut to the plan's start and end, though
+// both begin and end intervals of days. Hours are counted from the start, so that a zone of half hours has whole ones.
+func (p *Plan) Bounds(t time.Time) (from, to time.Time) {
 	if p.Interval == Hour {
-		end = t.UTC().Truncate(time.Hour).Add(time.Hour)
+		from = t.Add(-t.Sub(p.Start) % time.Hour)
+		to = from.Add(time.Hour)
 	} else {
 		y, m, d := t.In(p.Zone).Date()
-		end = Midnight(y, m, d+1, p.Zone)
+		from, to = Midnight(y, m, d, p.Zone), Midnight(y, m, d+1, p.Zone)
+		// A clock that is put back over midnight shows the day before once more: that hour is the new day's.
+		for n := 2; !to.After(t); n++ {
+			from, to = to, Midnight(y, m, d+n, p.Zone)
+		}
 	}
-	if end.After(p.End) {
-		return p.End
+	if from.Before(p.Start) {
+		from = p.Start
 	}
-	return end
+	if to.After(p.End) {
+		to = p.End
+	}
+	return from, to
 }
 
-// Midnight is the first instant of a day in a zone: 01:00 where the clock jumps over midnight.
+// Midnight is the first instant at which a zone's clock shows a day or a later one: 01:00 where the clock jumps over
+// midnight, the first of two midnights, and the next day's where the zone leaves a day out.
 func Midnight(year int, month time.Month, day int, zone *time.Location) time.Time {
-	t := time.Date(year, month, day, 0, 0, 0, 0, zone)
-	if t.Hour() == 0 {
-		return t
+	// No zone is a day away from UTC, so that the walk begins before midnight; then the first period of the zone
+	// in which the clock reaches it has it.
+	utc := time.Date(year, month, day, 0, 0, 0, 0, time.UTC)
+	for t := utc.AddDate(0, 0, -1).In(zone); ; {
+		_, offset := t.Zone()
+		at := utc.Add(-time.Duration(offset) * time.Second).In(zone)
+		if at.Before(t) {
+			at = t
+		}
+		_, end := t.ZoneBounds()
+		if end.IsZero() || at.Before(end) {
+			return at
+		}
+		t = end
 	}
-	// Date answered an instant on one side of a jump over midnight: the jump itself is the day's beginning.
-	start, _ := t.ZoneBounds()
-	if _, end := t.ZoneBounds(); t.Day() != time.Date(year, month, day, 12, 0, 0, 0, zone).Day() {
-		return end
-	}
-	return start
 }

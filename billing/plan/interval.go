@@ -1,0 +1,93 @@
+package plan
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"swell.dev/swell/billing"
+)
+
+// span is one interval of a plan, in Unix milliseconds.
+type span struct{ from, to int64 }
+
+// spans are the intervals of a plan that touch [from, to), whole.
+func spans(p *billing.Plan, from, to int64) []span {
+	start, end := max(from, p.Start.UnixMilli()), min(to, p.End.UnixMilli())
+	var out []span
+	for at := start; at < end; {
+		begin, next := p.Bounds(time.UnixMilli(at))
+		s := span{begin.UnixMilli(), next.UnixMilli()}
+		out = append(out, s)
+		at = s.to
+	}
+	return out
+}
+
+// Boundaries are the instants within (from, to) at which an interval of a plan begins or ends, sorted: no cell may
+// cross one. Times are in Unix milliseconds.
+func Boundaries(plans []*billing.Plan, from, to int64) []int64 {
+	var cuts []int64
+	for _, p := range inForce(plans) {
+		for _, s := range spans(p, from, to) {
+			cuts = append(cuts, s.from, s.to)
+		}
+	}
+	cuts = slices.DeleteFunc(cuts, func(at int64) bool { return at <= from || at >= to })
+	slices.Sort(cuts)
+	return slices.Compact(cuts)
+}
+
+// Whole widens [from, to) to the time whose use decides what is covered within it. A plan's interval is decided by
+// all of its use, and by what plans of higher discounts have left of that use, in whole intervals of theirs: days of
+// different zones reach beyond each other, by a day for each plan and discount at most.
+func Whole(plans []*billing.Plan, from, to int64) (int64, int64) {
+	type step struct {
+		discount billing.Discount
+		plan     *billing.Plan
+	}
+	var steps []step
+	for _, p := range inForce(plans) {
+		for _, d := range p.Discounts {
+			steps = append(steps, step{d.Discount, p})
+		}
+	}
+	// Discounts that are applied last depend on all that are applied before.
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(b.discount, a.discount) })
+	for _, s := range slices.Backward(steps) {
+		if touching := spans(s.plan, from, to); len(touching) > 0 {
+			from, to = min(from, touching[0].from), max(to, touching[len(touching)-1].to)
+		}
+	}
+	return from, to
+}
+
+// inForce are the plans that count, in the order in which those of equal discounts cover equal use.
+func inForce(plans []*billing.Plan) []*billing.Plan {
+	var out []*billing.Plan
+	for _, p := range plans {
+		if p.Returned.IsZero() {
+			out = append(out, p)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b *billing.Plan) int {
+		return cmp.Or(cmp.Compare(width(a.Scope), width(b.Scope)), a.Start.Compare(b.Start),
+			strings.Compare(a.Name, b.Name), strings.Compare(a.UID, b.UID))
+	})
+	return out
+}
+
+// width orders scopes from narrow to wide.
+func width(s billing.Scope) (w int) {
+	if s.Project == "" {
+		w += 4
+	}
+	if s.Class == "" {
+		w += 2
+	}
+	if s.Account == "" {
+		w++
+	}
+	return w
+}
