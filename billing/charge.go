@@ -35,8 +35,8 @@ func (k Kind) String() string { return kindNames[k] }
 
 // Charge is a row of a bill. Three sums say what it costs: List without plans; Billed, what is to be paid for it;
 // Effective, what it costs when a plan's commitment is laid onto the use that it covers. Over a plan's interval the
-// sum of Effective (usage and unused) is the sum of Billed (the purchase). A correction has the difference to what
-// was invoiced, and may be negative.
+// sum of Effective (usage and unused) is the sum of Billed (the purchase), whose List is nothing, since without plans
+// there would be none. A correction has the difference to what was invoiced, and may be negative.
 type Charge struct {
 	Kind       Kind
 	From, To   int64 // Unix milliseconds

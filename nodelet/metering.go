@@ -25,7 +25,7 @@ type Journal interface {
 	Pending(limit int) []usagev1.Segment
 	// Ack forgets segments that the control plane has made durable.
 	Ack(ids []usagev1.ID) error
-	// Changed receives (without blocking, capacity 1) after Start and Stop.
+	// Changed receives (without blocking, capacity 1) after Start and Stop, and when segments have ended with their day.
 	Changed() <-chan struct{}
 	Close() error
 }

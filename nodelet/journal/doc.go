@@ -18,4 +18,6 @@
 //     segment of no size (0 milli-CPU, 0 bytes), which costs nothing, stands for the time until the pod
 //     starts again or is stopped.
 //   - A pod that starts again after a stop has such a segment in between.
+//   - A segment ends with its day, UTC, and goes on as another of the same size, some minutes after midnight, so that
+//     ends before midnight that are told late are still known.
 package journal

@@ -32,8 +32,9 @@ type Journal struct {
 
 	// These belong to the writer.
 	file        *framelog.File
-	compactFrom int64 // the size below which a file isn't worth writing anew
-	compactAt   int64 // the size at which this one is
+	compactFrom int64     // the size below which a file isn't worth writing anew
+	compactAt   int64     // the size at which this one is
+	since       time.Time // when it was opened, in the journal's time
 
 	mu    sync.Mutex // guards what follows; held for moments only, never while the disk is waited for
 	state *state     // what is on the disk, but for acks
@@ -96,6 +97,7 @@ func (j *Journal) begin(data []byte, source bootclock.Source) error {
 	if j.clock, err = bootclock.New(source, j.state.anchor, j.state.last); err != nil {
 		return fmt.Errorf("journal %s: %w", j.file.Path(), err)
 	}
+	j.since = j.clock.Now()
 	p := newPlan(j.state, j.clock)
 	if anchor := j.clock.Anchor(); anchor != j.state.anchor {
 		p.records = append(p.records, record{Anchor: &anchor})
@@ -172,7 +174,7 @@ func (j *Journal) Pending(limit int) []usagev1.Segment {
 	return append([]usagev1.Segment(nil), j.state.closed[:n]...)
 }
 
-// Changed receives after a Start or a Stop.
+// Changed receives after a Start, a Stop, and the end of a day.
 func (j *Journal) Changed() <-chan struct{} { return j.changed }
 
 // Now is the journal's time.

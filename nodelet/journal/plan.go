@@ -18,6 +18,7 @@ type plan struct {
 	pods    map[string]pod // those that the records change
 	opening int
 	records []record
+	rolled  bool // a segment ends with its day
 }
 
 func newPlan(s *state, clock *bootclock.Clock) *plan {
@@ -69,6 +70,31 @@ func (p *plan) open(seg usagev1.Segment, at time.Time) {
 	p.pods[seg.PodUID] = pod{open: &seg, sequence: seg.Sequence, boundary: at}
 	p.records = append(p.records, record{Start: &seg})
 }
+
+// rollGrace is for how long after a midnight, or after the journal was opened, an end before that midnight may still
+// be told without having been overtaken by it.
+const rollGrace = 5 * time.Minute
+
+// roll plans that open segments end with their day, UTC, and go on as new ones, so that what a day has used is in
+// facts soon after it is over. Since is when the journal was opened, in its own time.
+func (p *plan) roll(since time.Time) {
+	now := p.now()
+	last := now.Add(-rollGrace).Truncate(day)
+	if now.Before(since.Add(rollGrace)) {
+		return
+	}
+	for _, seg := range p.state.open() {
+		if p.pod(seg.PodUID).open == nil {
+			continue // it ends in this plan
+		}
+		for at := p.pod(seg.PodUID).boundary.Truncate(day).Add(day); !at.After(last); at = at.Add(day) {
+			p.open(*p.pod(seg.PodUID).open, at)
+			p.rolled = true
+		}
+	}
+}
+
+const day = 24 * time.Hour // of Unix time, which has no others
 
 // stop plans a Stop. See nodelet.Journal.
 func (p *plan) stop(podUID string, at time.Time) {

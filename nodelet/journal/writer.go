@@ -15,22 +15,31 @@ func (j *Journal) write() {
 	for {
 		select {
 		case <-j.wake:
-			j.serve(false)
+			j.serve(served)
 		case <-ticker.C:
-			j.serve(true)
+			j.serve(noted)
 		case <-j.stop:
 			j.mu.Lock()
 			j.ended = true
 			j.mu.Unlock()
-			j.err = errors.Join(j.serve(true), j.file.Close())
+			j.err = errors.Join(j.serve(ended), j.file.Close())
 			return
 		}
 	}
 }
 
-// serve commits the queue; note adds that time goes on. It answers the disk's error, which those who wait
-// are told; what nobody waits for is tried again with the next frame.
-func (j *Journal) serve(note bool) error {
+// occasion is why the writer writes.
+type occasion uint8
+
+const (
+	served occasion = iota // somebody waits
+	noted                  // it is time to note that time goes on, and to let days end
+	ended                  // the journal is closed
+)
+
+// serve commits the queue and what the occasion adds. It answers the disk's error, which those who wait are told;
+// what nobody waits for is tried again with the next frame.
+func (j *Journal) serve(why occasion) error {
 	j.mu.Lock()
 	waiting := j.queue
 	j.queue = nil
@@ -38,7 +47,10 @@ func (j *Journal) serve(note bool) error {
 	for _, r := range waiting {
 		r.err = r.plan(p)
 	}
-	if note && p.opening > 0 {
+	if why == noted {
+		p.roll(j.since)
+	}
+	if why != served && p.opening > 0 {
 		now := p.now()
 		p.records = append(p.records, record{Alive: &now})
 	}
@@ -51,6 +63,9 @@ func (j *Journal) serve(note bool) error {
 		close(r.done)
 	}
 	if err == nil {
+		if p.rolled {
+			signal(j.changed)
+		}
 		j.compact()
 	}
 	return err

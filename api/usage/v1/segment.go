@@ -16,7 +16,7 @@ type ID struct {
 
 func (id ID) String() string { return fmt.Sprintf("%s/%d/%d", id.PodUID, id.Generation, id.Sequence) }
 
-// Segment is an interval in which a pod's billed size did not change.
+// Segment is an interval in which a pod's billed size did not change. It ends with the size, and with its day, UTC.
 // Segments of one pod abut: the next one's Start is the previous one's End.
 type Segment struct {
 	ID
