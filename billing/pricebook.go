@@ -5,17 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-)
-
-// Compute classes and qualities of service that a price book must know.
-var (
-	Classes = []string{"general-purpose", "performance"}
-	QoS     = []string{"default", "best-effort"}
 )
 
 // Rate is what a vCPU and a GiB cost for an hour.
@@ -63,8 +56,6 @@ func LoadPrices(path string) (*PriceBook, error) {
 	}
 	return parsePrices(path, data)
 }
-
-var currencyCode = regexp.MustCompile(`^[A-Z]{3}$`)
 
 // parsePrices reads the nodes themselves, so that every complaint has its line.
 func parsePrices(path string, data []byte) (*PriceBook, error) {
