@@ -126,7 +126,11 @@ func (c *controlPlane) open(ctx context.Context) error {
 			return err
 		}
 	}
-	if c.ledger, err = ledger.Open(c.dir.join("ledger.db")); err != nil {
+	where := c.cfg.Ledger
+	if where == "" {
+		where = c.dir.join("ledger")
+	}
+	if c.ledger, err = ledger.Open(ctx, where); err != nil {
 		return err
 	}
 	if len(c.cfg.EtcdEndpoints) > 0 {

@@ -24,7 +24,7 @@ import (
 //	pki/           the CA, certificates and keys
 //	tokens.csv     bearer tokens, in Kubernetes' format
 //	etcd/          embedded etcd
-//	ledger.db      metering segments (SQLite)
+//	ledger/        metering segments, corrections, invoices (SQLite), unless --ledger says where else
 //	containerd/    root and state of the child, and its log
 //	nodelet/       records of pods, the metering journal, container logs, volumes, the node's certificate
 //	swell.log      what the process says

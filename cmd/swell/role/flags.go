@@ -32,6 +32,7 @@ type controlPlaneConfig struct {
 	EtcdKey         string
 	TokenFile       string
 	PriceFile       string
+	Ledger          string
 	Prescheduling   preschedulingConfig
 	Sizing          sizingConfig
 }
@@ -48,6 +49,7 @@ func (c *controlPlaneConfig) flags(f *pflag.FlagSet, nodeListen string) {
 	f.BoolVar(&c.AllowPrivileged, "allow-privileged", false, "let users run containers with rights over their host: privileged ones, and capabilities such as SYS_ADMIN")
 	c.Prescheduling.flags(f)
 	c.Sizing.flags(f)
+	f.StringVar(&c.Ledger, "ledger", "", "where metering segments are kept: a folder (SQLite; default DATA-DIR/ledger), or a database such as postgres://swell@db.example.com/swell")
 	f.StringVar(&c.PriceFile, "price-file", "", "prices to bill by (default: the list that Swell ships)")
 }
 
