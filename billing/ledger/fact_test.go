@@ -155,17 +155,17 @@ func TestLifecycles(t *testing.T) {
 	eachStore(t, func(t *testing.T, place string) {
 		l := openLedger(t, place)
 		life := func(uid string, from, to time.Duration) Lifecycle {
-			return Lifecycle{UID: uid, Namespace: "default", Name: "pod-" + uid, Node: "n", Started: begin.Add(from), Ended: begin.Add(to)}
+			return Lifecycle{PodUID: uid, Namespace: "default", Pod: "pod-" + uid, Node: "n", Accepted: begin.Add(from - time.Second), Started: begin.Add(from), Ended: begin.Add(to), Restarts: 2}
 		}
 		want := []Lifecycle{life("c", -time.Millisecond, time.Hour), life("a", 0, 48*time.Hour), life("b", time.Hour, 2*time.Hour)}
 		again := life("a", 0, 49*time.Hour)
 		for _, lives := range [][]Lifecycle{{want[2], want[0]}, {want[1]}, {want[0], again}} {
-			if err := l.RecordLifecycle(t.Context(), lives); err != nil {
+			if err := l.RecordLifecycles(t.Context(), lives); err != nil {
 				t.Fatal(err)
 			}
 		}
-		refuses(t, l.RecordLifecycle(t.Context(), []Lifecycle{life("", 0, 1)}), "want a UID")
-		refuses(t, l.RecordLifecycle(t.Context(), []Lifecycle{life("x", 2, 1)}), "ended after it started")
+		refuses(t, l.RecordLifecycles(t.Context(), []Lifecycle{life("", 0, 1)}), "want a UID")
+		refuses(t, l.RecordLifecycles(t.Context(), []Lifecycle{life("x", 2, 1)}), "ended after it started")
 		read := func(f Filter) (got []Lifecycle) {
 			if err := l.EachLifecycle(t.Context(), f, func(p *Lifecycle) error { got = append(got, *p); return nil }); err != nil {
 				t.Fatal(err)

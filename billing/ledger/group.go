@@ -20,7 +20,7 @@ type group struct {
 	waiting []*call
 }
 
-// call is one Record or RecordLifecycle.
+// call is one Record or RecordLifecycles.
 type call struct {
 	ctx     context.Context // of who waits for it: a call that nobody waits for any more isn't tried again
 	rows    []*row

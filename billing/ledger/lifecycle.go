@@ -4,24 +4,19 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	usagev1 "swell.dev/swell/api/usage/v1"
 )
 
 // Lifecycle is when a pod lived, as its status told the control plane: what metered time is compared with.
-type Lifecycle struct {
-	UID       string
-	Namespace string
-	Name      string
-	Node      string
-	Started   time.Time // whole milliseconds
-	Ended     time.Time
-}
+type Lifecycle = usagev1.Lifecycle
 
-// RecordLifecycle makes lifecycles of pods that ended durable, each pod's once: the first stands.
-func (l *Ledger) RecordLifecycle(ctx context.Context, lives []Lifecycle) error {
+// RecordLifecycles makes lifecycles of pods that ended durable, each pod's once: the first stands.
+func (l *Ledger) RecordLifecycles(ctx context.Context, lives []Lifecycle) error {
 	for i := range lives {
 		p := &lives[i]
-		if p.UID == "" || p.Started.IsZero() || p.Ended.Before(p.Started) {
-			return fmt.Errorf("lifecycle of pod %s/%s %q: from %s to %s: want a UID and a pod that ended after it started", p.Namespace, p.Name, p.UID,
+		if p.PodUID == "" || p.Started.IsZero() || p.Ended.Before(p.Started) {
+			return fmt.Errorf("lifecycle of pod %s/%s %q: from %s to %s: want a UID and a pod that ended after it started", p.Namespace, p.Pod, p.PodUID,
 				p.Started.Format(time.RFC3339Nano), p.Ended.Format(time.RFC3339Nano))
 		}
 	}
@@ -40,6 +35,6 @@ func (l *Ledger) EachLifecycle(ctx context.Context, f Filter, fn func(*Lifecycle
 }
 
 func (f *Filter) matchesLife(p *Lifecycle) bool {
-	return (f.UID == "" || p.UID == f.UID) && (f.Namespace == "" || p.Namespace == f.Namespace) && (f.Pod == "" || p.Name == f.Pod) &&
+	return (f.UID == "" || p.PodUID == f.UID) && (f.Namespace == "" || p.Namespace == f.Namespace) && (f.Pod == "" || p.Pod == f.Pod) &&
 		f.touches(p.Started, p.Ended)
 }

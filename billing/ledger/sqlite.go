@@ -46,9 +46,10 @@ CREATE TABLE IF NOT EXISTS facts (
 CREATE INDEX IF NOT EXISTS facts_by_subject ON facts (kind, subject);
 CREATE TABLE IF NOT EXISTS lifecycles (
 	day INTEGER NOT NULL, uid TEXT NOT NULL, namespace TEXT NOT NULL, pod TEXT NOT NULL, node TEXT NOT NULL,
-	started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,
+	accepted_ms INTEGER NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, restarts INTEGER NOT NULL,
 	PRIMARY KEY (day, uid)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS lifecycles_by_end ON lifecycles (ended_ms);
 `
 
 // schemaVersion is what this program reads and writes.
@@ -126,7 +127,7 @@ func (s *sqlite) prepare(ctx context.Context) error {
 		{&s.digest, "SELECT digest FROM ids WHERE pod = ? AND generation = ? AND sequence = ?"},
 		{&s.take, "UPDATE ledger SET record = record + ? RETURNING record"},
 		{&s.refuse, "INSERT INTO facts VALUES (?,?,?,?,?,?) ON CONFLICT (kind, id) DO NOTHING"},
-		{&s.live, "INSERT INTO lifecycles VALUES (?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"},
+		{&s.live, "INSERT INTO lifecycles VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"},
 	} {
 		var err error
 		if *p.stmt, err = s.writer.PrepareContext(ctx, p.text); err != nil {
@@ -224,8 +225,8 @@ func (s *sqlite) record(ctx context.Context, rows []*row, lives []Lifecycle) err
 		for i := range lives {
 			p := &lives[i]
 			start := p.Started.UnixMilli()
-			if _, err := s.live.ExecContext(ctx, dayOf(start), p.UID, p.Namespace, p.Name, p.Node, start, p.Ended.UnixMilli()); err != nil {
-				return fmt.Errorf("lifecycle of pod %s/%s: %w", p.Namespace, p.Name, err)
+			if _, err := s.live.ExecContext(ctx, dayOf(start), p.PodUID, p.Namespace, p.Pod, p.Node, p.Accepted.UnixMilli(), start, p.Ended.UnixMilli(), p.Restarts); err != nil {
+				return fmt.Errorf("lifecycle of pod %s/%s: %w", p.Namespace, p.Pod, err)
 			}
 		}
 		return nil

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -194,15 +195,23 @@ func (v *sqliteSnapshot) facts(ctx context.Context, kind, subject string, after 
 
 func (v *sqliteSnapshot) lifecycles(ctx context.Context, f *Filter, fn func(*Lifecycle) error) error {
 	var p Lifecycle
-	var start, end int64
+	var accepted, start, end int64
+	from, to := int64(math.MinInt64), int64(math.MaxInt64)
+	if !f.From.IsZero() {
+		from = f.From.UnixMilli()
+	}
+	if !f.To.IsZero() {
+		to = f.To.UnixMilli()
+	}
 	return v.query(ctx, func(rows *sql.Rows) error {
-		if err := rows.Scan(&p.UID, &p.Namespace, &p.Name, &p.Node, &start, &end); err != nil {
+		if err := rows.Scan(&p.PodUID, &p.Namespace, &p.Pod, &p.Node, &accepted, &start, &end, &p.Restarts); err != nil {
 			return v.s.failed(err)
 		}
+		p.Accepted = time.UnixMilli(accepted).UTC()
 		p.Started, p.Ended = time.UnixMilli(start).UTC(), time.UnixMilli(end).UTC()
 		if !f.matchesLife(&p) {
 			return nil
 		}
 		return fn(&p)
-	}, "SELECT uid, namespace, pod, node, started_ms, ended_ms FROM lifecycles ORDER BY day, uid")
+	}, "SELECT uid, namespace, pod, node, accepted_ms, started_ms, ended_ms, restarts FROM lifecycles WHERE ended_ms >= ? AND started_ms < ? ORDER BY day, uid", from, to)
 }

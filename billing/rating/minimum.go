@@ -2,6 +2,9 @@ package rating
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"time"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
 	"swell.dev/swell/billing"
@@ -37,6 +40,9 @@ func NewMinimum(books *billing.Books) *Minimum {
 // Needed reports whether any book has a minimum duration.
 func (m *Minimum) Needed() bool { return m.longest > 0 }
 
+// Longest is the longest minimum duration of all books.
+func (m *Minimum) Longest() time.Duration { return time.Duration(m.longest) * time.Millisecond }
+
 // Add sees a segment, which it doesn't keep.
 func (m *Minimum) Add(seg *usagev1.Segment) {
 	if !m.Needed() {
@@ -69,9 +75,9 @@ func (m *Minimum) Add(seg *usagev1.Segment) {
 
 // Flush emits the lines of pods all of whose segments were seen, and forgets them: of those that started long
 // enough before an instant, if all segments that start before that instant were added. The lines of a pod stand at
-// its last millisecond, at the size of its first segment.
+// its last millisecond, at the size of its first segment. They come in the order of the pods' UIDs.
 func (m *Minimum) Flush(before int64, emit func(*billing.Line) error) error {
-	for uid := range m.pods {
+	for _, uid := range slices.Sorted(maps.Keys(m.pods)) {
 		if err := m.FlushPod(uid, before, emit); err != nil {
 			return err
 		}
