@@ -1,0 +1,136 @@
+package focus
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"swell.dev/swell/billing"
+)
+
+// InvoiceLines sums the charges of one invoice by its lines: what each project used of each SKU, each plan, each
+// adjustment.
+type InvoiceLines struct {
+	lines map[string]*invoiceLine
+}
+
+type invoiceLine struct {
+	id, category, description string
+	grain                     map[string]string
+	billed                    billing.Money
+}
+
+// Add takes a charge of the invoice. What a plan covers costs nothing more and is no line.
+func (l *InvoiceLines) Add(c *billing.Charge) {
+	if c.Billed.IsZero() {
+		return
+	}
+	k := rowKey{kind: c.Kind, project: c.Project, item: c.Item, plan: c.Plan, adjustment: c.Adjustment}
+	id := detailID(&k)
+	line := l.lines[id]
+	if line == nil {
+		line = &invoiceLine{id: id}
+		switch c.Kind {
+		case billing.Usage:
+			line.category = "Usage"
+			line.description = fmt.Sprintf("%s, project %s", c.Item.ID, c.Project)
+			line.grain = map[string]string{"SubAccountId": c.Project, "SkuPriceId": c.Item.ID}
+		case billing.Adjustment:
+			line.category = "Adjustment"
+			line.description = "Adjustment " + c.Adjustment
+			line.grain = map[string]string{"x_SwellAdjustmentId": c.Adjustment}
+		default:
+			line.category = "Purchase"
+			line.description = "Savings plan " + c.Plan.Name
+			line.grain = map[string]string{"ResourceId": c.Plan.UID}
+		}
+		if l.lines == nil {
+			l.lines = map[string]*invoiceLine{}
+		}
+		l.lines[id] = line
+	}
+	line.billed = line.billed.Plus(c.Billed)
+}
+
+// Total is what the lines are together, exactly.
+func (l *InvoiceLines) Total() billing.Money {
+	var sum billing.Money
+	for _, line := range l.lines {
+		sum = sum.Plus(line.billed)
+	}
+	return sum
+}
+
+// WriteInvoice writes an invoice's lines to the invoice detail dataset.
+func WriteInvoice(o Options, v Invoice, lines *InvoiceLines, out Writer) error {
+	o.fill()
+	l := layoutOf(o.Version, InvoiceDetail)
+	sorted := make([]*invoiceLine, 0, len(lines.lines))
+	for _, line := range lines.lines {
+		sorted = append(sorted, line)
+	}
+	slices.SortFunc(sorted, func(a, b *invoiceLine) int { return strings.Compare(a.id, b.id) })
+	for _, line := range sorted {
+		row := make(Row, len(l.columns))
+		set := func(name string, v Value) { l.set(row, name, v) }
+		set("BilledCost", num(line.billed))
+		set("BillingAccountId", str(v.Account))
+		set("BillingCurrency", str(v.Currency))
+		set("BillingPeriodStart", at(v.From))
+		set("BillingPeriodEnd", at(v.To))
+		set("ChargeCategory", str(line.category))
+		for _, name := range []string{"InvoiceDetailCreated", "InvoiceDetailLastUpdated", "InvoiceIssueDate"} {
+			set(name, at(v.Closed.UnixMilli()))
+		}
+		set("InvoiceDetailDescription", str(line.description))
+		set("InvoiceDetailGrain", str(encode(line.grain)))
+		set("InvoiceDetailId", str(line.id))
+		set("InvoiceId", str(v.ID))
+		set("InvoiceIssueStatus", str("Issued"))
+		set("InvoiceIssuerName", str(o.Provider))
+		set("PaymentTerms", str("Due on receipt"))
+		set("ReferenceInvoiceId", str(v.ID))
+		if err := out.Write(row); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WritePeriods writes the months that touch [from, to) to the billing period dataset, and closes the writer. A month
+// is closed when every account that has one has its invoice; accounts are those that were charged anything.
+func WritePeriods(o Options, accounts []string, from, to int64, now time.Time, out Writer) error {
+	o.fill()
+	l := layoutOf(o.Version, BillingPeriod)
+	for ms := from; ms < to; {
+		start, end := o.month(ms)
+		status, updated := "Closed", int64(0)
+		if len(accounts) == 0 {
+			status = "Open"
+		}
+		for _, a := range accounts {
+			v := o.invoice(a, start)
+			if v == nil {
+				status = "Open"
+				break
+			}
+			updated = max(updated, v.Closed.UnixMilli())
+		}
+		if status == "Open" {
+			updated = max(start, min(end, now.UnixMilli()))
+		}
+		row := make(Row, len(l.columns))
+		l.set(row, "BillingPeriodCreated", at(start))
+		l.set(row, "BillingPeriodEnd", at(end))
+		l.set(row, "BillingPeriodLastUpdated", at(updated))
+		l.set(row, "BillingPeriodStart", at(start))
+		l.set(row, "BillingPeriodStatus", str(status))
+		l.set(row, "InvoiceIssuerName", str(o.Provider))
+		if err := out.Write(row); err != nil {
+			return err
+		}
+		ms = end
+	}
+	return out.Close()
+}
