@@ -174,7 +174,13 @@ func (l *Ledger) transact(calls []*call) error {
 		rows, lives = append(rows, c.rows...), append(lives, c.lives...)
 	}
 	// Not a call's own context: it would break off what others wait for as well.
-	if err := l.store.record(context.Background(), rows, lives); err != nil {
+	l.recording.Lock()
+	err := l.store.record(context.Background(), rows, lives)
+	if err == nil {
+		l.tellLocked(rows)
+	}
+	l.recording.Unlock()
+	if err != nil {
 		return err
 	}
 	for _, c := range calls {

@@ -15,6 +15,9 @@ type Ledger struct {
 	store store
 	group group
 
+	recording sync.Mutex         // held while something is recorded; guards followers
+	followers map[*follower]bool // who is told
+
 	mu          sync.Mutex                   // guards what follows
 	open        map[string][]usagev1.Segment // by node
 	corrections []Correction                 // by record: those that have been read, and no fewer than any snapshot read
@@ -111,6 +114,11 @@ func (l *Ledger) Each(ctx context.Context, f Filter, fn func(*usagev1.Segment) e
 	if beside, err = unrecorded(ctx, snap, beside); err != nil {
 		return err
 	}
+	return l.each(ctx, snap, &f, beside, fn)
+}
+
+// each is Each of what a snapshot holds, and of segments beside it.
+func (l *Ledger) each(ctx context.Context, snap snapshot, f *Filter, beside []usagev1.Segment, fn func(*usagev1.Segment) error) error {
 	corrected, err := l.corrected(ctx, snap, f.Through)
 	if err != nil {
 		return err
@@ -122,7 +130,7 @@ func (l *Ledger) Each(ctx context.Context, f Filter, fn func(*usagev1.Segment) e
 	}
 	slices.SortFunc(beside, func(a, b usagev1.Segment) int { return compare(&a, &b) })
 	next := 0
-	err = snap.segments(ctx, &f, func(s *usagev1.Segment) error {
+	err = snap.segments(ctx, f, func(s *usagev1.Segment) error {
 		if len(corrected) > 0 {
 			if _, is := corrected[s.ID]; is {
 				return nil
