@@ -58,6 +58,7 @@ total. The last line of a pod that runs is still growing.`,
 		}
 		return printBills(cmd.OutOrStdout(), out, list.Items, all)
 	})
+	cmd.AddCommand(a.newBillSimulateCommand())
 	return cmd
 }
 
