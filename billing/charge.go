@@ -52,6 +52,7 @@ type Charge struct {
 	Billed     Money
 	Effective  Money
 	Correction string // the invoice that it corrects
+	Invoice    string // the invoice that it is in, of a statement; empty: none yet
 	Adjustment string // id and reason of an adjustment
 }
 

@@ -83,14 +83,24 @@ func (o *Options) month(ms int64) (from, to int64) {
 	return billing.Midnight(y, m, 1, o.Zone).UnixMilli(), billing.Midnight(y, m+1, 1, o.Zone).UnixMilli()
 }
 
-// invoice is the one in which a charge is: of the period in which it begins.
-func (o *Options) invoice(account string, ms int64) *Invoice {
+// invoice is the closed one of an id.
+func (o *Options) invoice(id string) *Invoice {
 	for i := range o.Invoices {
-		if v := &o.Invoices[i]; v.Account == account && v.From <= ms && ms < v.To {
-			return v
+		if o.Invoices[i].ID == id {
+			return &o.Invoices[i]
 		}
 	}
 	return nil
+}
+
+// invoiced reports whether the invoice of an account holds a moment, and when that one was closed.
+func (o *Options) invoiced(account string, ms int64) (closed time.Time, ok bool) {
+	for i := range o.Invoices {
+		if v := &o.Invoices[i]; v.Account == account && v.From <= ms && ms < v.To {
+			return v.Closed, true
+		}
+	}
+	return time.Time{}, false
 }
 
 // open is the first moment after all invoices of an account: what is found out later is billed from then on.

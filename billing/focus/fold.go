@@ -58,6 +58,7 @@ type rowKey struct {
 	item       *billing.Item
 	plan       *billing.Plan
 	correction string
+	invoice    string
 	adjustment string
 	generation int64 // by segment only
 	sequence   int64
@@ -76,9 +77,14 @@ type sum struct {
 func (f *fold) add(c *billing.Charge) error {
 	k := rowKey{
 		kind: c.Kind, minimum: c.Minimum, account: c.Account, project: c.Project, item: c.Item, plan: c.Plan,
-		correction: c.Correction, adjustment: c.Adjustment, from: c.From, to: c.To,
+		correction: c.Correction, invoice: c.Invoice, adjustment: c.Adjustment, from: c.From, to: c.To,
 	}
-	if c.Kind == billing.Usage {
+	switch c.Kind {
+	case billing.Adjustment: // has no duration
+		if k.to = k.from + 1000; f.granularity != BySegment {
+			k.from, k.to = f.period(c.From)
+		}
+	case billing.Usage:
 		if c.Segment == nil || c.Item == nil {
 			return fmt.Errorf("charge of %s from %s: usage without a segment or an item", c.Account, stamp(c.From))
 		}
@@ -124,8 +130,10 @@ func (s *sum) add(c *billing.Charge) error {
 func (f *fold) period(ms int64) (from, to int64) {
 	if ms < f.from || ms >= f.to {
 		if f.granularity == Hourly {
-			from := time.UnixMilli(ms).Truncate(time.Hour)
-			f.from, f.to = from.UnixMilli(), from.Add(time.Hour).UnixMilli()
+			// Of the zone's clock: some zones are half an hour off.
+			_, offset := time.UnixMilli(ms).In(f.zone).Zone()
+			f.from = ms - floorMod(ms+int64(offset)*1000, 3600_000)
+			f.to = f.from + 3600_000
 		} else {
 			// A plan's days are days, whatever the zone's clock does.
 			always := billing.Plan{Zone: f.zone, End: time.UnixMilli(1 << 48)}
@@ -135,6 +143,8 @@ func (f *fold) period(ms int64) (from, to int64) {
 	}
 	return f.from, f.to
 }
+
+func floorMod(a, b int64) int64 { return (a%b + b) % b }
 
 // flush emits all rows in an order that doesn't depend on how the charges came.
 func (f *fold) flush() error {
@@ -156,7 +166,7 @@ func compareKeys(a, b *rowKey) int {
 	return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.account, b.account), cmp.Compare(a.kind, b.kind),
 		cmp.Compare(a.project, b.project), cmp.Compare(a.uid, b.uid), cmp.Compare(a.generation, b.generation),
 		cmp.Compare(a.sequence, b.sequence), compareItems(a.item, b.item), comparePlans(a.plan, b.plan),
-		cmp.Compare(a.correction, b.correction), cmp.Compare(a.adjustment, b.adjustment), cmp.Compare(a.to, b.to), compareBools(a.minimum, b.minimum))
+		cmp.Compare(a.correction, b.correction), cmp.Compare(a.invoice, b.invoice), cmp.Compare(a.adjustment, b.adjustment), cmp.Compare(a.to, b.to), compareBools(a.minimum, b.minimum))
 }
 
 func compareItems(a, b *billing.Item) int {

@@ -99,26 +99,23 @@ func WriteInvoice(o Options, v Invoice, lines *InvoiceLines, out Writer) error {
 }
 
 // WritePeriods writes the months that touch [from, to) to the billing period dataset, and closes the writer. A month
-// is closed when every account that has one has its invoice; accounts are those that were charged anything.
-func WritePeriods(o Options, accounts []string, from, to int64, now time.Time, out Writer) error {
+// is closed when all accounts that were charged anything in it have their invoice.
+func WritePeriods(o Options, from, to int64, charged func(from, to int64) []string, now time.Time, out Writer) error {
 	o.fill()
 	l := layoutOf(o.Version, BillingPeriod)
 	for ms := from; ms < to; {
 		start, end := o.month(ms)
-		status, updated := "Closed", int64(0)
-		if len(accounts) == 0 {
-			status = "Open"
-		}
+		status, updated := "Closed", start
+		accounts := charged(start, end)
 		for _, a := range accounts {
-			v := o.invoice(a, start)
-			if v == nil {
+			closed, ok := o.invoiced(a, start)
+			if !ok {
 				status = "Open"
-				break
 			}
-			updated = max(updated, v.Closed.UnixMilli())
+			updated = max(updated, closed.UnixMilli())
 		}
-		if status == "Open" {
-			updated = max(start, min(end, now.UnixMilli()))
+		if status == "Open" || (len(accounts) == 0 && now.UnixMilli() < end) {
+			status, updated = "Open", max(start, min(end, now.UnixMilli()))
 		}
 		row := make(Row, len(l.columns))
 		l.set(row, "BillingPeriodCreated", at(start))

@@ -85,7 +85,7 @@ func october(t testing.TB) *sample {
 	}
 	s := &sample{plans: []*billing.Plan{plan, later}, opts: Options{
 		Currency: "CNY", Offers: []billing.Offer{{Name: "day-30", Interval: billing.Day, TermDays: 30, Discounts: plan.Discounts}},
-		Invoices: []Invoice{{ID: "2026-09/acme", Account: "acme", From: time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC).UnixMilli(), To: day(1).UnixMilli(), Currency: "CNY",
+		Invoices: []Invoice{{ID: "2026-09-acme", Account: "acme", From: time.Date(2026, 9, 1, 0, 0, 0, 0, time.UTC).UnixMilli(), To: day(1).UnixMilli(), Currency: "CNY",
 			Total: billing.MustMoney("12.34"), Closed: day(3)}},
 	}}
 	add := func(c ...billing.Charge) { s.charges = append(s.charges, c...) }
@@ -115,12 +115,14 @@ func october(t testing.TB) *sample {
 	add(interval(plan, day(1), day(2), s.charges)...)
 	add(interval(plan, day(2), day(3), s.charges)...)
 	refund := billing.MustMoney("-3.5")
-	add(billing.Charge{Kind: billing.Adjustment, From: day(2).UnixMilli(), To: day(2).Add(time.Second).UnixMilli(), Account: "acme", Project: "web",
+	add(billing.Charge{Kind: billing.Adjustment, From: day(2).UnixMilli() + 777, To: day(2).UnixMilli() + 777, Account: "acme", Project: "web",
 		Billed: refund, Effective: refund, Adjustment: "credit-1: the outage of 1 October"})
 	late := segment("uid-old", "web", "old-0", "general-purpose", "default", 9, day(1).Add(-26*time.Hour), day(1).Add(-25*time.Hour))
 	c := onDemand(late, "acme", cpu, 2_000_000_000, late.Start, late.End)
-	c.Correction = "2026-09/acme"
-	add(c)
+	c.Correction = "2026-09-acme"
+	known := onDemand(late, "acme", memory, 4_000_000_000, late.Start, late.End)
+	known.Invoice = "2026-09-acme"
+	add(c, known)
 	return s
 }
 

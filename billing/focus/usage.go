@@ -43,7 +43,9 @@ func (e *Exporter) emit(k *rowKey, s *sum) error {
 	default:
 		return fmt.Errorf("charge of %s from %s: kind %d", k.account, stamp(k.from), k.kind)
 	}
-	e.setInvoice(k)
+	if err := e.setInvoice(k); err != nil {
+		return err
+	}
 	return e.out.Write(e.row)
 }
 
@@ -150,21 +152,31 @@ func (e *Exporter) setCommitment(p *billing.Plan, status string, amount billing.
 	e.set("ContractApplied", str(applied(p, amount)))
 }
 
-// setInvoice says in which invoice the charge is, if it is in one, and in which month it is billed. A correction of
-// what was invoiced is billed in the account's first month that isn't.
-func (e *Exporter) setInvoice(k *rowKey) {
-	billed := k.from
+// setInvoice says in which invoice the charge is, if it is in one, and in which period it is billed: that of its
+// invoice or, as long as there is none, the month; a correction's is the first that isn't invoiced.
+func (e *Exporter) setInvoice(k *rowKey) error {
 	if k.correction != "" {
 		e.set("ChargeClass", str("Correction"))
 		e.set("x_SwellCorrectedInvoiceId", str(k.correction))
-		billed = e.opts.open(k.account, k.from)
-	} else if v := e.opts.invoice(k.account, k.from); v != nil {
+	}
+	var from, to int64
+	switch {
+	case k.invoice != "":
+		v := e.opts.invoice(k.invoice)
+		if v == nil {
+			return fmt.Errorf("charge of %s from %s: it is in invoice %s, which is unknown", k.account, stamp(k.from), k.invoice)
+		}
+		from, to = v.From, v.To
 		e.set("InvoiceId", str(v.ID))
 		e.set("InvoiceDetailId", str(detailID(k)))
+	case k.correction != "":
+		from, to = e.opts.month(e.opts.open(k.account, k.from))
+	default:
+		from, to = e.opts.month(k.from)
 	}
-	from, to := e.opts.month(billed)
 	e.set("BillingPeriodStart", at(from))
 	e.set("BillingPeriodEnd", at(to))
+	return nil
 }
 
 // detailID is the line of an invoice that a charge is in: what a project used of an SKU, a plan, an adjustment.

@@ -75,7 +75,7 @@ func TestBrokenRules(t *testing.T) {
 	used := []string{"CommitmentDiscountStatus", "Used"}
 	left := []string{"CommitmentDiscountStatus", "Unused"}
 	bought := []string{"ChargeCategory", "Purchase"}
-	plain := []string{"ChargeCategory", "Usage", "CommitmentDiscountId", "", "ChargeClass", ""}
+	plain := []string{"ChargeCategory", "Usage", "CommitmentDiscountId", "", "ChargeClass", "", "InvoiceId", ""}
 	given := []string{"ChargeCategory", "Adjustment"}
 	corrected := []string{"ChargeClass", "Correction"}
 	for _, c := range []struct {

@@ -221,6 +221,11 @@ func TestInvoices(t *testing.T) {
 				if got := sum(of).billed.Round(2, billing.HalfEven); got != in.Total {
 					t.Fatalf("seed %d: invoice %s is %s, its charges %s", seed, in.ID, in.Total, got)
 				}
+				for _, c := range of {
+					if c.Invoice != in.ID {
+						t.Fatalf("seed %d: a charge of invoice %s is in %q", seed, in.ID, c.Invoice)
+					}
+				}
 				kept = append(kept, of)
 				total = total.Plus(sum(of).billed)
 			}
@@ -234,6 +239,9 @@ func TestInvoices(t *testing.T) {
 		last := statement(t, e, Query{From: at(22, 0, 0), To: end})
 		corrections := 0
 		for _, c := range last {
+			if c.Invoice != "" {
+				t.Fatalf("seed %d: a charge that isn't invoiced is in %s", seed, c.Invoice)
+			}
 			if c.Correction != "" {
 				corrections++
 				if c.From >= at(22, 0, 0).UnixMilli() {

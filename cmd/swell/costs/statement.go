@@ -54,12 +54,14 @@ func (e *Engine) Statement(ctx context.Context, q Query, yield func(*billing.Cha
 				if !holds(&of[k], c.From) {
 					return nil
 				}
+				c.Invoice = of[k].ID
 				return yield(c)
 			}); err != nil {
 				return err
 			}
 			if k > 0 && !of[k].From.Before(q.From) {
-				if err := e.corrections(ctx, q, of[:k], of[k-1].Through, of[k].Through, yield); err != nil {
+				in := func(c *billing.Charge) error { c.Invoice = of[k].ID; return yield(c) }
+				if err := e.corrections(ctx, q, of[:k], of[k-1].Through, of[k].Through, in); err != nil {
 					return err
 				}
 			}
