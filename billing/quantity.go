@@ -37,6 +37,19 @@ func (q Quantity) Hours() string { return decimal(big.NewInt(int64(q)), quantity
 // Seconds answers q in unit-seconds, for people: it isn't exact.
 func (q Quantity) Seconds() float64 { return float64(q) * 3600 / 1e9 }
 
+// Millis answers q in whole unit-milliseconds, rounded half to even: for people, too.
+func (q Quantity) Millis() int64 {
+	if q < 0 {
+		return -(-q).Millis()
+	}
+	hi, lo := bits.Mul64(uint64(q), 9)
+	v, rest := bits.Div64(hi, lo, 2500)
+	if 2*rest > 2500 || 2*rest == 2500 && v%2 == 1 {
+		v++
+	}
+	return int64(v)
+}
+
 // Of answers q×n/d rounded down: the share of q that falls to the first n of d. Sums of what falls to each of d
 // are q: see Share.
 func (q Quantity) Of(n, d uint64) Quantity {

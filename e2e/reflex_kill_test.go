@@ -271,10 +271,10 @@ func checkBurst(t *testing.T, bill v1alpha1.Bill, p *bursting) {
 			t.Errorf("%s, line %d: more bursts than the pod allows: %+v", bill.Name, i, line)
 		}
 	}
-	if total.CostMicros = bill.Total.CostMicros; total != bill.Total {
+	if total.Cost = bill.Total.Cost; total != bill.Total {
 		t.Errorf("%s: a total of %+v, the lines come to %+v", bill.Name, bill.Total, total)
 	}
-	if burst.CostMicros = bill.Burst.CostMicros; burst != bill.Burst.BillTotal {
+	if burst.Cost = bill.Burst.Cost; burst != bill.Burst.BillTotal {
 		t.Errorf("%s: bursts of %+v, the lines come to %+v", bill.Name, bill.Burst, burst)
 	}
 	if burst.VCPUMilliseconds == 0 || burst.GiBMilliseconds == 0 {

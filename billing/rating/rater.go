@@ -44,23 +44,27 @@ type metered struct {
 func (r *Rater) Rate(seg *usagev1.Segment, emit func(*billing.Line) error) error {
 	start, end, err := r.span(seg)
 	if err != nil {
-		return fmt.Errorf("segment %s: %w", seg.ID, err)
+		return segmentError(seg, err)
 	}
 	for at := start; at < end; {
 		book := r.Books.At(at)
 		if book == nil {
-			return fmt.Errorf("segment %s: %w", seg.ID, r.Books.Before(at))
+			return segmentError(seg, r.Books.Before(at))
 		}
 		until := end
 		if next, ok := r.Books.Next(at); ok && next < end {
 			until = next
 		}
 		if err := r.rate(seg, book, start, end, at, until, emit); err != nil {
-			return fmt.Errorf("segment %s: %w", seg.ID, err)
+			return segmentError(seg, err)
 		}
 		at = until
 	}
 	return nil
+}
+
+func segmentError(seg *usagev1.Segment, err error) error {
+	return fmt.Errorf("segment %s: %w", seg.ID, err)
 }
 
 // span checks what a segment says of itself.

@@ -10,6 +10,7 @@ import (
 
 	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
+	"swell.dev/swell/internal/fixed"
 )
 
 var swellVersion = schema.GroupVersion{Group: v1alpha1.Group, Version: v1alpha1.Version}
@@ -89,21 +90,8 @@ var billTable = table{
 	row: func(o controlplane.Object) metav1.TableRow {
 		bill := typed[v1alpha1.Bill](o)
 		return metav1.TableRow{Cells: []any{
-			bill.Name, int64(len(bill.Lines)), thousandths(bill.Total.Milliseconds), thousandths(bill.Total.VCPUMilliseconds),
-			thousandths(bill.Total.GiBMilliseconds), millionths(bill.Total.CostMicros), bill.Currency, string(bill.UID),
+			bill.Name, int64(len(bill.Lines)), fixed.Thousandths(bill.Total.Milliseconds), fixed.Thousandths(bill.Total.VCPUMilliseconds),
+			fixed.Thousandths(bill.Total.GiBMilliseconds), fixed.Round(bill.Total.Cost, 6), bill.Currency, string(bill.UID),
 		}}
 	},
-}
-
-// thousandths prints n/1000 exactly, as does millionths n/1000000.
-func thousandths(n int64) string { return fixed(n, 1000, 3) }
-
-func millionths(n int64) string { return fixed(n, 1_000_000, 6) }
-
-func fixed(n, unit int64, digits int) string {
-	sign := ""
-	if n < 0 {
-		sign, n = "-", -n
-	}
-	return fmt.Sprintf("%s%d.%0*d", sign, n/unit, digits, n%unit)
 }

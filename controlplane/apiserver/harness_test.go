@@ -280,7 +280,7 @@ func testStream(name string) func(http.ResponseWriter, *http.Request, *corev1.Po
 func testBills(_ context.Context, namespace, name string) ([]v1alpha1.Bill, error) {
 	all := []v1alpha1.Bill{
 		{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "a", UID: "u1"}, Currency: "USD", Lines: []v1alpha1.BillLine{},
-			Total: v1alpha1.BillTotal{Milliseconds: 61_500, VCPUMilliseconds: 30_750, GiBMilliseconds: 15_375, CostMicros: 1234}},
+			Total: v1alpha1.BillTotal{Milliseconds: 61_500, VCPUMilliseconds: 30_750, GiBMilliseconds: 15_375, Cost: "0.0012344999"}},
 		{ObjectMeta: metav1.ObjectMeta{Namespace: "other", Name: "b", UID: "u2"}, Currency: "USD", Lines: []v1alpha1.BillLine{}},
 	}
 	var out []v1alpha1.Bill

@@ -7,9 +7,6 @@ import "strconv"
 // Thousandths writes v/1000 with three digits after the point.
 func Thousandths(v int64) string { return Decimal(v, 3) }
 
-// Millionths writes v/1000000 with six digits after the point.
-func Millionths(v int64) string { return Decimal(v, 6) }
-
 // Decimal writes v/10^digits with that many digits after the point.
 func Decimal(v int64, digits int) string {
 	sign := ""

@@ -92,12 +92,22 @@ func printBills(w io.Writer, out *format, bills []v1alpha1.Bill, namespaces bool
 		return nil
 	}
 	columns := []table.Column{{Name: "POD"}, {Name: "CPU", Right: true}, {Name: "MEMORY", Right: true}, {Name: "CLASS"}, {Name: "FROM"},
-		{Name: "SECONDS", Right: true}, {Name: "VCPU-SECONDS", Right: true}, {Name: "GIB-SECONDS", Right: true}, {Name: "COST", Right: true}, {Name: ""}}
+		{Name: "SECONDS", Right: true}}
+	shown := shownQuantities(bills)
+	for _, q := range shown {
+		columns = append(columns, table.Column{Name: q.column, Right: true})
+	}
+	columns = append(columns, table.Column{Name: "COST", Right: true}, table.Column{Name: ""})
 	if namespaces {
 		columns = append([]table.Column{{Name: "NAMESPACE"}}, columns...)
 	}
 	var rows [][]string
-	add := func(b *v1alpha1.Bill, row ...string) {
+	add := func(b *v1alpha1.Bill, t *v1alpha1.BillTotal, row ...string) {
+		row = append(row, fixed.Thousandths(t.Milliseconds))
+		for _, q := range shown {
+			row = append(row, fixed.Thousandths(q.of(t)))
+		}
+		row = append(row, fixed.Round(t.Cost, 6), b.Currency)
 		if namespaces {
 			row = append([]string{b.Namespace}, row...)
 		}
@@ -111,18 +121,50 @@ func printBills(w io.Writer, out *format, bills []v1alpha1.Bill, namespaces bool
 			if l.QoS == v1alpha1.QoSBestEffort {
 				class += "/" + l.QoS
 			}
-			add(b, append([]string{b.Name, cpuText(l.CPUMilli), memoryText(l.MemoryBytes), class,
-				l.Start.UTC().Format(time.RFC3339)}, amounts(l.BillTotal, b.Currency)...)...)
+			cpu, memory := cpuText(l.CPUMilli), memoryText(l.MemoryBytes)
+			if l.Billed != nil {
+				cpu, memory = changed(cpu, cpuText(l.Billed.CPUMilli)), changed(memory, memoryText(l.Billed.MemoryBytes))
+			}
+			from := l.Start.UTC().Format(time.RFC3339)
+			if l.Minimum {
+				from = "to the minimum"
+			}
+			add(b, &l.BillTotal, b.Name, cpu, memory, class, from)
 			if l.Burst != (v1alpha1.BillBurst{}) {
-				add(b, append([]string{b.Name, "", "", "", "of it bursts"}, amounts(l.Burst.BillTotal, b.Currency)...)...)
+				add(b, &l.Burst.BillTotal, b.Name, "", "", "", "of it bursts")
 			}
 		}
-		add(b, append([]string{b.Name, "", "", "", "total"}, amounts(b.Total, b.Currency)...)...)
+		add(b, &b.Total, b.Name, "", "", "", "total")
 	}
 	return table.New(columns...).Print(w, rows...)
 }
 
-func amounts(t v1alpha1.BillTotal, currency string) []string {
-	return []string{fixed.Thousandths(t.Milliseconds), fixed.Thousandths(t.VCPUMilliseconds),
-		fixed.Thousandths(t.GiBMilliseconds), fixed.Millionths(t.CostMicros), currency}
+// changed shows what a size is billed as, if that is another one.
+func changed(size, billed string) string {
+	if size == billed {
+		return size
+	}
+	return size + "→" + billed
+}
+
+// quantity is a column of bills.
+type quantity struct {
+	column string
+	always bool
+	of     func(*v1alpha1.BillTotal) int64
+}
+
+var quantities = []quantity{
+	{"VCPU-SECONDS", true, func(t *v1alpha1.BillTotal) int64 { return t.VCPUMilliseconds }},
+	{"GIB-SECONDS", true, func(t *v1alpha1.BillTotal) int64 { return t.GiBMilliseconds }},
+	{"GPU-SECONDS", false, func(t *v1alpha1.BillTotal) int64 { return t.GPUMilliseconds }},
+	{"GPU-GIB-SECONDS", false, func(t *v1alpha1.BillTotal) int64 { return t.GPUGiBMilliseconds }},
+	{"STORAGE-GIB-SECONDS", false, func(t *v1alpha1.BillTotal) int64 { return t.StorageGiBMilliseconds }},
+}
+
+// shownQuantities leaves out what none of the bills has.
+func shownQuantities(bills []v1alpha1.Bill) []quantity {
+	return slices.DeleteFunc(slices.Clone(quantities), func(q quantity) bool {
+		return !q.always && !slices.ContainsFunc(bills, func(b v1alpha1.Bill) bool { return q.of(&b.Total) != 0 })
+	})
 }

@@ -92,15 +92,25 @@ func someBills() []v1alpha1.Bill {
 	}
 	web := v1alpha1.Bill{ObjectMeta: metav1.ObjectMeta{Name: "web", Namespace: "default"}, Currency: "CNY",
 		Lines: []v1alpha1.BillLine{
-			line(1, 250, 512<<20, 0, v1alpha1.BillTotal{Milliseconds: 10_500, VCPUMilliseconds: 2_625, GiBMilliseconds: 5_250, CostMicros: 88}),
-			line(2, 2000, 1<<30, 10500*time.Millisecond, v1alpha1.BillTotal{Milliseconds: 3_600_000_001, VCPUMilliseconds: 7_200_000_002, GiBMilliseconds: 3_600_000_001, CostMicros: 150_000_000}),
+			line(1, 250, 512<<20, 0, v1alpha1.BillTotal{Milliseconds: 10_500, VCPUMilliseconds: 2_625, GiBMilliseconds: 5_250, Cost: "0.000087500000000000001"}),
+			line(2, 2000, 1<<30, 10500*time.Millisecond, v1alpha1.BillTotal{Milliseconds: 3_600_000_001, VCPUMilliseconds: 7_200_000_002, GiBMilliseconds: 3_600_000_001, Cost: "150.000000025"}),
 		},
-		Total: v1alpha1.BillTotal{Milliseconds: 3_600_010_501, VCPUMilliseconds: 7_200_002_627, GiBMilliseconds: 3_600_005_251, CostMicros: 150_000_088}}
+		Total: v1alpha1.BillTotal{Milliseconds: 3_600_010_501, VCPUMilliseconds: 7_200_002_627, GiBMilliseconds: 3_600_005_251, Cost: "150.000087525000000000001"}}
 	cheap := v1alpha1.Bill{ObjectMeta: metav1.ObjectMeta{Name: "batch", Namespace: "team"}, Currency: "CNY",
-		Lines: []v1alpha1.BillLine{line(1, 250, 512<<20, 0, v1alpha1.BillTotal{Milliseconds: 1, VCPUMilliseconds: 0, GiBMilliseconds: 1})}}
+		Lines: []v1alpha1.BillLine{line(1, 250, 512<<20, 0, v1alpha1.BillTotal{Milliseconds: 1, VCPUMilliseconds: 0, GiBMilliseconds: 1, Cost: "0.0000000016"})}}
 	cheap.Lines[0].QoS = v1alpha1.QoSBestEffort
 	cheap.Total = cheap.Lines[0].BillTotal
-	return []v1alpha1.Bill{web, cheap}
+	train := v1alpha1.Bill{ObjectMeta: metav1.ObjectMeta{Name: "train", Namespace: "team"}, Currency: "CNY", Lines: []v1alpha1.BillLine{
+		line(1, 500, 3<<30, 0, v1alpha1.BillTotal{Milliseconds: 20_000, VCPUMilliseconds: 20_000, GiBMilliseconds: 80_000, GPUMilliseconds: 10_000, StorageGiBMilliseconds: 200_000, Cost: "0.0841"}),
+		line(1, 500, 3<<30, 20*time.Second, v1alpha1.BillTotal{VCPUMilliseconds: 40_000, GiBMilliseconds: 160_000, GPUMilliseconds: 20_000, StorageGiBMilliseconds: 400_000, Cost: "0.1682"}),
+	}, Total: v1alpha1.BillTotal{Milliseconds: 20_000, VCPUMilliseconds: 60_000, GiBMilliseconds: 240_000, GPUMilliseconds: 30_000, StorageGiBMilliseconds: 600_000, Cost: "0.2523"}}
+	train.Lines[1].Minimum = true
+	for i := range train.Lines {
+		l := &train.Lines[i]
+		l.ComputeClass, l.Billed = v1alpha1.ClassGPU, &v1alpha1.BilledSize{CPUMilli: 1000, MemoryBytes: 4 << 30}
+		l.GPU = &v1alpha1.BilledGPU{Model: "H100", Milli: 500, MemoryMiB: 40 << 10}
+	}
+	return []v1alpha1.Bill{web, cheap, train}
 }
 
 func TestBill(t *testing.T) {

@@ -47,7 +47,7 @@ type controlPlane struct {
 
 	ca       *pki.CA
 	tokens   *auth.JoinTokens
-	book     *billing.PriceBook
+	books    *billing.Books
 	ledger   *ledger.Ledger
 	etcd     *etcd.Server // nil with an external cluster
 	client   *clientv3.Client
@@ -120,11 +120,8 @@ func (c *controlPlane) open(ctx context.Context) error {
 	if c.tokens, err = auth.OpenJoinTokens(c.dir.join("pki", "join-tokens.json")); err != nil {
 		return err
 	}
-	c.book = billing.ListPrices()
-	if c.cfg.PriceFile != "" {
-		if c.book, err = billing.LoadPrices(c.cfg.PriceFile); err != nil {
-			return err
-		}
+	if c.books, err = c.cfg.books(); err != nil {
+		return err
 	}
 	where := c.cfg.Ledger
 	if where == "" {

@@ -1,6 +1,7 @@
 package role
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/util/validation"
 
+	"swell.dev/swell/billing"
 	"swell.dev/swell/nodelet/session"
 )
 
@@ -50,7 +52,7 @@ func (c *controlPlaneConfig) flags(f *pflag.FlagSet, nodeListen string) {
 	c.Prescheduling.flags(f)
 	c.Sizing.flags(f)
 	f.StringVar(&c.Ledger, "ledger", "", "where metering segments are kept: a folder (SQLite; default DATA-DIR/ledger), or a database such as postgres://swell@db.example.com/swell")
-	f.StringVar(&c.PriceFile, "price-file", "", "prices to bill by (default: the list that Swell ships)")
+	f.StringVar(&c.PriceFile, "price-file", billing.DefaultBook, "prices to bill by: a file, a folder of files, or "+strings.Join(billing.Shipped(), " or "))
 }
 
 func (c *controlPlaneConfig) validate() error {
@@ -66,7 +68,7 @@ func (c *controlPlaneConfig) validate() error {
 		}
 	}
 	for _, a := range []struct{ flag, value string }{
-		{"--token-file", c.TokenFile}, {"--price-file", c.PriceFile}, {"--etcd-ca", c.EtcdCA}, {"--etcd-cert", c.EtcdCert}, {"--etcd-key", c.EtcdKey},
+		{"--token-file", c.TokenFile}, {"--etcd-ca", c.EtcdCA}, {"--etcd-cert", c.EtcdCert}, {"--etcd-key", c.EtcdKey},
 	} {
 		if a.value == "" {
 			continue
@@ -75,6 +77,9 @@ func (c *controlPlaneConfig) validate() error {
 			return fmt.Errorf("%s: %w", a.flag, err)
 		}
 	}
+	if _, err := c.books(); err != nil {
+		return err
+	}
 	if (c.EtcdCert == "") != (c.EtcdKey == "") {
 		return fmt.Errorf("--etcd-cert and --etcd-key go together")
 	}
@@ -82,6 +87,15 @@ func (c *controlPlaneConfig) validate() error {
 		return fmt.Errorf("--etcd-ca, --etcd-cert and --etcd-key go with --etcd-endpoints")
 	}
 	return nil
+}
+
+// books reads what --price-file names.
+func (c *controlPlaneConfig) books() (*billing.Books, error) {
+	books, err := billing.LoadBooks(cmp.Or(c.PriceFile, billing.DefaultBook))
+	if err != nil {
+		return nil, fmt.Errorf("--price-file: %w", err)
+	}
+	return books, nil
 }
 
 // nodeletConfig is what the nodelet's role is told.
