@@ -9,30 +9,13 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
-
-	"swell.dev/swell/billing"
 )
 
-// Parameters are the names that ParseQuery reads.
-var Parameters = []string{"from", "to", "zone", "by", "step", "filter", "labelSelector", "limit"}
-
-// ParseQuery reads a query from a URL's parameters. What isn't given is this month so far, by project, in UTC.
-// A dimension hour, day or month stands for the step.
-func ParseQuery(v url.Values, now time.Time) (Query, error) {
-	q := Query{Zone: time.UTC}
+// ParseQuery reads what a report of a period tells from a URL's parameters: by, step, filter, labelSelector, limit.
+// What isn't given is by project. A dimension hour, day or month stands for the step.
+func ParseQuery(v url.Values, from, to time.Time, zone *time.Location) (Query, error) {
+	q := Query{From: from, To: to, Zone: zone}
 	var err error
-	if name := v.Get("zone"); name != "" {
-		if q.Zone, err = time.LoadLocation(name); err != nil || name == "Local" {
-			return q, fmt.Errorf("zone %q: want a name of the IANA time zone database, such as Europe/Berlin or UTC", name)
-		}
-	}
-	y, m, _ := now.In(q.Zone).Date()
-	if q.From, err = parseTime("from", v.Get("from"), billing.Midnight(y, m, 1, q.Zone), q.Zone); err != nil {
-		return q, err
-	}
-	if q.To, err = parseTime("to", v.Get("to"), now, q.Zone); err != nil {
-		return q, err
-	}
 	if s := v.Get("step"); s != "" {
 		if q.Step, err = ParseStep(s); err != nil {
 			return q, err
@@ -99,20 +82,4 @@ func parseFilters(all []string) ([]Match, error) {
 		out[at].Values = append(out[at].Values, value)
 	}
 	return out, nil
-}
-
-// parseTime reads an instant (RFC 3339), or the first one of a day or a month of the zone.
-func parseTime(field, s string, otherwise time.Time, zone *time.Location) (time.Time, error) {
-	if s == "" {
-		return otherwise, nil
-	}
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, nil
-	}
-	for _, form := range []string{time.DateOnly, "2006-01"} {
-		if t, err := time.Parse(form, s); err == nil {
-			return billing.Midnight(t.Year(), t.Month(), t.Day(), zone), nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%s %q: want a time such as 2026-10-31T00:00:00Z, a day such as 2026-10-31, or a month such as 2026-10", field, s)
 }

@@ -25,11 +25,31 @@ func query(t testing.TB, params string) Query {
 	if err != nil {
 		t.Fatal(err)
 	}
-	q, err := ParseQuery(v, time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC))
+	q, err := parsed(v)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return q
+}
+
+// parsed is a query whose from and to are days of its zone, months, or instants.
+func parsed(v url.Values) (Query, error) {
+	zone, err := time.LoadLocation(v.Get("zone"))
+	if err != nil {
+		return Query{}, err
+	}
+	at := func(name string, otherwise time.Time) time.Time {
+		for _, form := range []string{"2006-01", time.DateOnly, time.RFC3339} {
+			if t, err := time.ParseInLocation(form, v.Get(name), zone); err == nil {
+				if form != time.RFC3339 {
+					return billing.Midnight(t.Year(), t.Month(), t.Day(), zone)
+				}
+				return t
+			}
+		}
+		return otherwise
+	}
+	return ParseQuery(v, at("from", time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)), at("to", made), zone)
 }
 
 func reportOf(t testing.TB, q Query, charges []billing.Charge) *Report {
