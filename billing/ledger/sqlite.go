@@ -167,7 +167,7 @@ func (s *sqlite) failed(err error) error {
 	if strings.Contains(err.Error(), "database or disk is full") {
 		err = fmt.Errorf("the disk is full: free some space; what was acknowledged is safe: %w", err)
 	}
-	return fmt.Errorf("ledger %s: %w", s.dir, err)
+	return &StoreError{s.dir, err}
 }
 
 // writeLocked runs fn in a transaction of the writer.

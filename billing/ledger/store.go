@@ -60,3 +60,14 @@ const (
 
 // errUnreachable is of a store that doesn't answer for now: what is asked of it may succeed later.
 var errUnreachable = errors.New("the database can't be reached")
+
+// StoreError is what the database says, as opposed to what is wrong with what it was asked.
+type StoreError struct {
+	Where string // the folder, or the database without its password
+	Err   error
+}
+
+func (e *StoreError) Error() string { return "ledger " + e.Where + ": " + e.Err.Error() }
+
+// Unwrap answers the database's error.
+func (e *StoreError) Unwrap() error { return e.Err }

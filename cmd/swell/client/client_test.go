@@ -239,7 +239,7 @@ func TestCompletion(t *testing.T) {
 	} {
 		r := f.mustRun(append([]string{"__complete"}, strings.Split(args, " ")...)...)
 		lines := strings.Split(strings.TrimSpace(r.stdout), "\n")
-		got := lines[:len(lines)-1] // the last is the directive
+		got := lines[:len(lines)-1]                                                                  // the last is the directive
 		got = slices.DeleteFunc(got, func(line string) bool { return strings.Contains(line, "\t") }) // subcommands
 		slices.Sort(got)
 		if !slices.Equal(got, want) && len(got)+len(want) > 0 {

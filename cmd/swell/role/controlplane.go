@@ -22,6 +22,7 @@ import (
 	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/billing"
 	"swell.dev/swell/billing/ledger"
+	"swell.dev/swell/cmd/swell/costs"
 	"swell.dev/swell/controlplane/admission"
 	"swell.dev/swell/controlplane/apiserver"
 	"swell.dev/swell/controlplane/auth"
@@ -49,6 +50,8 @@ type controlPlane struct {
 	tokens   *auth.JoinTokens
 	books    *billing.Books
 	ledger   *ledger.Ledger
+	costs    *costs.Engine
+	billing  costs.API
 	etcd     *etcd.Server // nil with an external cluster
 	client   *clientv3.Client
 	store    *store.Store
@@ -130,6 +133,9 @@ func (c *controlPlane) open(ctx context.Context) error {
 	if c.ledger, err = ledger.Open(ctx, where); err != nil {
 		return err
 	}
+	if err := c.openCosts(ctx); err != nil {
+		return err
+	}
 	if len(c.cfg.EtcdEndpoints) > 0 {
 		c.client, err = etcd.Connect(ctx, etcd.External{
 			Endpoints: c.cfg.EtcdEndpoints, CAFile: c.cfg.EtcdCA, CertFile: c.cfg.EtcdCert, KeyFile: c.cfg.EtcdKey,
@@ -167,7 +173,7 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 	}
 	if c.hub, err = nodes.New(nodes.Config{
 		Store: c.store, Ledger: tolerantLedger{c.ledger, c.log}, Scheduler: c.sched, Pods: pods.index, PodsVersion: c.loadedAt, Redeem: c.tokens.Redeem, Sign: c.ca.SignNode, Log: c.log,
-		SlotReported: c.slotReported, UsageTold: c.usageTold,
+		SlotReported: c.slotReported, UsageTold: c.usageTold, Ended: c.podEnded,
 	}); err != nil {
 		return err
 	}
@@ -256,6 +262,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		},
 		Streams:        apiserver.Streams{Log: streams.Log, Exec: streams.Exec, PortForward: streams.PortForward},
 		Bills:          c.bills,
+		Billing:        c.billing.Serve,
 		Usage:          c.hub.Usage,
 		ImportImage:    c.importImage,
 		ListImages:     c.listImages,
