@@ -281,11 +281,14 @@ func finished(r *nodev1.PodReport) *nodev1.PodReport {
 	return r
 }
 
+// segmentEpoch is in 2026; segments take a second each.
+const segmentEpoch = 1_767_225_600_000
+
 func segmentFor(name string, sequence int64) *nodev1.Segment {
 	return &nodev1.Segment{
 		ComputeClass: "general-purpose", Qos: "default",
 		PodUid: "uid-" + name, Generation: 1, Sequence: sequence, Namespace: "default", Pod: name,
-		CpuMilli: 250, MemoryBytes: 1 << 20, StartUnixMilli: 1000 * sequence, EndUnixMilli: 1000 * (sequence + 1),
+		CpuMilli: 250, MemoryBytes: 1 << 20, StartUnixMilli: segmentEpoch + 1000*sequence, EndUnixMilli: segmentEpoch + 1000*(sequence+1),
 	}
 }
 

@@ -132,6 +132,7 @@ func TestSilence(t *testing.T) {
 		{"a ledger that takes minutes", 10 * time.Second, segments, 100*(10*time.Second+5*time.Minute) + defaultSilence},
 	} {
 		synctest.Test(t, func(t *testing.T) {
+			time.Sleep(time.Until(time.UnixMilli(segmentEpoch + 10_000))) // the bubble's clock starts in 2000
 			b := newBell()
 			led := newFakeLedger(b)
 			led.intercept(func([]usagev1.Segment) error { time.Sleep(5 * time.Minute); return nil })

@@ -3,10 +3,12 @@ package nodes
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	corev1 "k8s.io/api/core/v1"
@@ -41,7 +43,7 @@ func TestAck(t *testing.T) {
 		t.Errorf("%v are acknowledged, want %v", got, want)
 	}
 	seg := w.ledger.segments[usagev1.ID{PodUID: "uid-p", Generation: 1, Sequence: 1}]
-	if seg.Node != "a" || seg.CPUMilli != 250 || seg.Start.UnixMilli() != 1000 || seg.End.UnixMilli() != 2000 {
+	if seg.Node != "a" || seg.CPUMilli != 250 || seg.Start.UnixMilli() != segmentEpoch+1000 || seg.End.UnixMilli() != segmentEpoch+2000 {
 		t.Errorf("the ledger has %+v", seg)
 	}
 
@@ -134,6 +136,73 @@ func TestUnbillableSegments(t *testing.T) {
 	}
 	if !w.logs.has("segment refused", "uid-p/1/1", "golden") {
 		t.Error("nobody is told")
+	}
+}
+
+// TestBillable: what is beyond any real use is refused, and what is at its edge isn't.
+func TestBillable(t *testing.T) {
+	now := time.UnixMilli(segmentEpoch).Add(time.Hour)
+	good := func() *usagev1.Segment { seg := segmentOf(segmentFor("p", 1)); return &seg }
+	for name, c := range map[string]struct {
+		change func(*usagev1.Segment)
+		says   string // empty: it is let through
+	}{
+		"as it is":     {func(*usagev1.Segment) {}, ""},
+		"open":         {func(s *usagev1.Segment) { s.End = time.Time{} }, ""},
+		"open, ahead":  {func(s *usagev1.Segment) { s.Start, s.End = now.Add(time.Minute), time.Time{} }, ""},
+		"the largest":  {func(s *usagev1.Segment) { s.CPUMilli, s.MemoryBytes, s.StorageBytes = 1e9, 1<<50, 1<<50 }, ""},
+		"CPU":          {func(s *usagev1.Segment) { s.CPUMilli = 1e9 + 1 }, "1000000001 milli-CPU"},
+		"negative CPU": {func(s *usagev1.Segment) { s.CPUMilli = -1 }, "-1 milli-CPU"},
+		"memory":       {func(s *usagev1.Segment) { s.MemoryBytes = 1<<50 + 1 }, "bytes: want 0 to 1000000000 and to 1125899906842624"},
+		"GPU":          {func(s *usagev1.Segment) { s.GPU.Milli = 1e9 + 1 }, "1000000001 thousandths"},
+		"GPU memory":   {func(s *usagev1.Segment) { s.GPU.MemoryMiB = -1 }, "-1 MiB"},
+		"GPU's name":   {func(s *usagev1.Segment) { s.GPU.Model = strings.Repeat("x", 254) }, "a name of at most 253 bytes"},
+		"storage":      {func(s *usagev1.Segment) { s.StorageBytes = 1<<50 + 1 }, "bytes of storage"},
+		"before 2020":  {func(s *usagev1.Segment) { s.Start = meteringBegan.Add(-1) }, "is the node's clock right?"},
+		"2020":         {func(s *usagev1.Segment) { s.Start = meteringBegan }, ""},
+		"ends ahead":   {func(s *usagev1.Segment) { s.End = now.Add(25 * time.Hour) }, "is the node's clock right?"},
+		"starts ahead": {func(s *usagev1.Segment) { s.Start, s.End = now.Add(25*time.Hour), time.Time{} }, "is the node's clock right?"},
+		"backwards":    {func(s *usagev1.Segment) { s.End = s.Start.Add(-1) }, "before it starts"},
+		"a burst": {func(s *usagev1.Segment) {
+			s.Burst = usagev1.Burst{Millis: 1000, CPUMillis: 4_000_000, MemoryMillis: 1 << 20}
+		}, ""},
+		"an impossible burst": {func(s *usagev1.Segment) { s.Burst.CPUMillis = math.MaxInt64 }, "more than can be"},
+		"a burst of memory":   {func(s *usagev1.Segment) { s.Burst.MemoryMillis = math.MaxInt64 }, "more than can be"},
+		"a negative burst":    {func(s *usagev1.Segment) { s.Burst.Millis = -1 }, "more than can be"},
+		"QoS":                 {func(s *usagev1.Segment) { s.QoS = "gold" }, `QoS "gold" isn't known`},
+		"class":               {func(s *usagev1.Segment) { s.ComputeClass = "" }, `compute class "" isn't known`},
+	} {
+		seg := good()
+		c.change(seg)
+		err := billable(seg, now)
+		if (err == nil) != (c.says == "") || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+	}
+}
+
+// TestSegmentsHaveTheirNodesRegion: as an operator or the nodelet labelled it.
+func TestSegmentsHaveTheirNodesRegion(t *testing.T) {
+	w := newWorld(t, podOn("a", "p"))
+	n, _ := w.connect("a")
+	n.segments(segmentFor("p", 1))
+	n.acked()
+	o, _ := w.store.Get(nodeKey("a"))
+	node := o.(*corev1.Node).DeepCopy()
+	metav1.SetMetaDataLabel(&node.ObjectMeta, corev1.LabelTopologyRegion, "eu-1")
+	w.store.put(node)
+	open := segmentFor("p", 3)
+	open.EndUnixMilli = 0
+	n.segments(open)
+	n.segments(segmentFor("p", 2))
+	n.acked()
+	for sequence, want := range map[int64]string{1: "", 2: "eu-1"} {
+		if got := w.ledger.segments[usagev1.ID{PodUID: "uid-p", Generation: 1, Sequence: sequence}].Region; got != want {
+			t.Errorf("segment %d is of region %q, want %q", sequence, got, want)
+		}
+	}
+	if got := w.ledger.open["a"]; len(got) != 1 || got[0].Region != "eu-1" {
+		t.Errorf("open are %+v", got)
 	}
 }
 
