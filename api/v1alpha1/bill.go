@@ -22,10 +22,12 @@ type Bill struct {
 	Burst    BillBurst  `json:"burst,omitzero"` // what of the total came on top of the sizes
 }
 
-// BillLine is one segment, or the part of one in which one version of the price book holds, priced at list.
+// BillLine is one segment, or the part of one in which one version of the price book holds, priced at list. Segments
+// that go on at the same size on the following days, at whose ends every segment ends, are one line with the first.
 type BillLine struct {
 	Generation   int64       `json:"generation"`
 	Sequence     int64       `json:"sequence"`
+	LastSequence int64       `json:"lastSequence,omitempty"` // of the last segment, where the line is of several
 	ComputeClass string      `json:"computeClass"`
 	QoS          string      `json:"qos"`
 	CPUMilli     int64       `json:"cpuMilli"`

@@ -15,10 +15,12 @@ type Bill struct {
 	Total                  Sum
 }
 
-// BillLine is a segment, or the part of one in which one book holds.
+// BillLine is a segment, or the part of one in which one book holds, and those that go on at the same size on the
+// following days.
 type BillLine struct {
 	Segment     *usagev1.Segment
-	From, To    int64 // Unix milliseconds
+	Last        *usagev1.Segment // Segment, but for a line of several
+	From, To    int64            // Unix milliseconds
 	Book        *billing.Book
 	CPUMilli    int64 // billed
 	MemoryBytes int64 // billed
@@ -84,7 +86,7 @@ func Bills(books *billing.Books, segments []usagev1.Segment, now int64) ([]Bill,
 	if err := minimum.Flush(now+minimum.longest+1, func(l *billing.Line) error {
 		b := byPod[l.Segment.PodUID]
 		if n := len(b.Lines); n == 0 || !b.Lines[n-1].Minimum {
-			b.Lines = append(b.Lines, BillLine{Segment: l.Segment, From: l.From, To: l.To, Book: books.At(l.Segment.Start.UnixMilli()), Minimum: true})
+			b.Lines = append(b.Lines, BillLine{Segment: l.Segment, Last: l.Segment, From: l.From, To: l.To, Book: books.At(l.Segment.Start.UnixMilli()), Minimum: true})
 			b.Lines[n].billed()
 		}
 		b.Lines[len(b.Lines)-1].line(l)
@@ -100,6 +102,7 @@ func Bills(books *billing.Books, segments []usagev1.Segment, now int64) ([]Bill,
 			}
 			return cmp.Or(cmp.Compare(a.Segment.Sequence, c.Segment.Sequence), cmp.Compare(a.From, c.From))
 		})
+		b.Lines = joined(b.Lines)
 		for i := range b.Lines {
 			b.Total.add(&b.Lines[i].Sum)
 		}
@@ -110,6 +113,28 @@ func Bills(books *billing.Books, segments []usagev1.Segment, now int64) ([]Bill,
 			cmp.Compare(a.Lines[0].From, b.Lines[0].From), cmp.Compare(a.PodUID, b.PodUID))
 	})
 	return bills, nil
+}
+
+// joined makes one line of those that go on at the same size, which are cut at the days' ends only.
+func joined(lines []BillLine) []BillLine {
+	out := lines[:1]
+	for i := 1; i < len(lines); i++ {
+		last, l := &out[len(out)-1], &lines[i]
+		if !last.goesOn(l) {
+			out = append(out, *l)
+			continue
+		}
+		last.To, last.Open, last.Last = l.To, l.Open, l.Last
+		last.add(&l.Sum)
+	}
+	return out
+}
+
+func (l *BillLine) goesOn(next *BillLine) bool {
+	a, b := l.Segment, next.Segment
+	return l.To == next.From && l.Book == next.Book && !l.Minimum && !next.Minimum && a.Generation == b.Generation && a.CPUMilli == b.CPUMilli &&
+		a.MemoryBytes == b.MemoryBytes && a.GPU == b.GPU && a.StorageBytes == b.StorageBytes && a.ComputeClass == b.ComputeClass && a.QoS == b.QoS &&
+		a.Region == b.Region && a.Node == b.Node
 }
 
 func bit(b bool) int {
@@ -135,7 +160,7 @@ func (b *Bill) rate(rater *Rater, seg *usagev1.Segment) error {
 		if next, ok := rater.Books.Next(at); ok && next < end {
 			until = next
 		}
-		l := BillLine{Segment: seg, From: at, To: until, Book: book, Open: seg.Open() && until == end}
+		l := BillLine{Segment: seg, Last: seg, From: at, To: until, Book: book, Open: seg.Open() && until == end}
 		l.billed()
 		l.Millis = until - at
 		if l.BurstMillis = seg.Burst.Millis; end > start {

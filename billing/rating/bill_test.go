@@ -125,3 +125,34 @@ func TestBursts(t *testing.T) {
 		t.Errorf("%+v", b.Total)
 	}
 }
+
+// TestDaysAreOneLine: what goes on at the same size is one line of the bill, over all days' ends, and a resize begins
+// another.
+func TestDaysAreOneLine(t *testing.T) {
+	books, err := billing.LoadBooks(billing.DefaultBook)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
+	midnight := start.Truncate(24 * time.Hour).Add(24 * time.Hour)
+	of := func(sequence, generation, cpu int64, from, to time.Time) usagev1.Segment {
+		return usagev1.Segment{ID: usagev1.ID{PodUID: "u", Generation: generation, Sequence: sequence}, Namespace: "default", Pod: "p", Node: "n",
+			ComputeClass: "general-purpose", QoS: "default", CPUMilli: cpu, MemoryBytes: 1 << 30, Start: from, End: to}
+	}
+	segments := []usagev1.Segment{
+		of(1, 1, 1000, start, midnight), of(2, 1, 1000, midnight, midnight.Add(24*time.Hour)), of(3, 1, 1000, midnight.Add(24*time.Hour), midnight.Add(30*time.Hour)),
+		of(4, 2, 2000, midnight.Add(30*time.Hour), midnight.Add(48*time.Hour)), of(5, 2, 2000, midnight.Add(48*time.Hour), time.Time{}),
+	}
+	bills, err := rating.Bills(books, segments, midnight.Add(50*time.Hour).UnixMilli())
+	if err != nil || len(bills) != 1 {
+		t.Fatalf("%v, %d bills", err, len(bills))
+	}
+	lines := bills[0].Lines
+	if len(lines) != 2 || lines[0].Last.Sequence != 3 || lines[0].Open || lines[1].Last.Sequence != 5 || !lines[1].Open {
+		t.Fatalf("%+v", lines)
+	}
+	// 42 hours of 1 vCPU and 1 GiB, 20 of 2 and 1.
+	if got := lines[0].Cost.String() + " " + lines[1].Cost.String() + " " + bills[0].Total.Cost.String(); got != "3.78 3 6.78" || lines[0].Millis != 42*3_600_000 {
+		t.Errorf("cost %s, %d ms", got, lines[0].Millis)
+	}
+}

@@ -3,9 +3,11 @@ package role
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -16,9 +18,19 @@ import (
 	"swell.dev/swell/billing/rating"
 )
 
+// maxBillSegments bounds what one list of pods' bills may take: some hundred MB.
+const maxBillSegments = 200_000
+
 // bills prices what the ledger has of a namespace (empty: all), or of one pod name.
 func (c *controlPlane) bills(ctx context.Context, namespace, name string) ([]v1alpha1.Bill, error) {
-	segments, err := c.ledger.Segments(ctx, ledger.Filter{Namespace: namespace, Pod: name})
+	var segments []usagev1.Segment
+	err := c.ledger.Each(ctx, ledger.Filter{Namespace: namespace, Pod: name}, func(s *usagev1.Segment) error {
+		if len(segments) == maxBillSegments {
+			return apierrors.NewBadRequest(fmt.Sprintf("there are bills of more than %d segments: ask for those of one pod or of one namespace, or for a report of them (swell bill report)", maxBillSegments))
+		}
+		segments = append(segments, *s)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -68,6 +80,9 @@ func billLine(l *rating.BillLine) v1alpha1.BillLine {
 	}
 	if seg.GPU != (usagev1.GPU{}) {
 		out.GPU = &v1alpha1.BilledGPU{Model: seg.GPU.Model, Milli: seg.GPU.Milli, MemoryMiB: seg.GPU.MemoryMiB}
+	}
+	if l.Last.Sequence != seg.Sequence {
+		out.LastSequence = l.Last.Sequence
 	}
 	if !l.Open {
 		out.End = unixTime(l.To)
