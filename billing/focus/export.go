@@ -61,7 +61,10 @@ func NewExporter(o Options, out Writer) *Exporter {
 	e := &Exporter{opts: o, out: out, layout: layoutOf(o.Version, CostAndUsage)}
 	e.row = make(Row, len(e.layout.columns))
 	e.texts = texts{options: &e.opts, items: map[*billing.Item]*itemTexts{}, plans: map[*billing.Plan]*planTexts{}}
-	e.fold = fold{granularity: o.Granularity, zone: o.Zone, limit: maxOpen, rows: map[rowKey]*sum{}, emit: e.emit}
+	e.fold = fold{granularity: o.Granularity, zone: o.Zone, limit: maxOpen, rows: map[rowKey]*sum{}, emit: e.emit, bounds: map[string][]int64{}}
+	for _, v := range o.Invoices {
+		e.fold.bounds[v.Account] = append(e.fold.bounds[v.Account], v.From, v.To)
+	}
 	return e
 }
 
@@ -77,10 +80,27 @@ func (e *Exporter) Close() error {
 	return e.out.Close()
 }
 
-// month is the billing period that holds a moment.
+// month is the one that holds a moment.
 func (o *Options) month(ms int64) (from, to int64) {
 	y, m, _ := time.UnixMilli(ms).In(o.Zone).Date()
 	return billing.Midnight(y, m, 1, o.Zone).UnixMilli(), billing.Midnight(y, m+1, 1, o.Zone).UnixMilli()
+}
+
+// openPeriod is the billing period of a moment that no invoice of the account holds: the month, or what invoices have
+// left of it.
+func (o *Options) openPeriod(account string, ms int64) (from, to int64) {
+	from, to = o.month(ms)
+	for i := range o.Invoices {
+		if v := &o.Invoices[i]; v.Account == account {
+			if v.To <= ms {
+				from = max(from, v.To)
+			}
+			if v.From > ms {
+				to = min(to, v.From)
+			}
+		}
+	}
+	return from, to
 }
 
 // invoice is the closed one of an id.

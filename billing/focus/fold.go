@@ -42,6 +42,7 @@ type fold struct {
 	limit       int
 	rows        map[rowKey]*sum
 	emit        func(*rowKey, *sum) error
+	bounds      map[string][]int64 // of each account's invoices, which no row crosses
 
 	// The period of the last charge: the next one's is mostly the same.
 	from, to int64
@@ -82,7 +83,7 @@ func (f *fold) add(c *billing.Charge) error {
 	switch c.Kind {
 	case billing.Adjustment: // has no duration
 		if k.to = k.from + 1000; f.granularity != BySegment {
-			k.from, k.to = f.period(c.From)
+			k.from, k.to = f.periodOf(c)
 		}
 	case billing.Usage:
 		if c.Segment == nil || c.Item == nil {
@@ -92,7 +93,7 @@ func (f *fold) add(c *billing.Charge) error {
 		if f.granularity == BySegment {
 			k.generation, k.sequence = c.Segment.Generation, c.Segment.Sequence
 		} else {
-			k.from, k.to = f.period(c.From)
+			k.from, k.to = f.periodOf(c)
 			if c.To > k.to {
 				return fmt.Errorf("charge of segment %s: %s to %s is more than one %s", c.Segment.ID, stamp(c.From), stamp(c.To), f.granularity)
 			}
@@ -124,6 +125,19 @@ func (s *sum) add(c *billing.Charge) error {
 		s.pod, s.node, s.class, s.qos, s.region, s.model = g.Pod, g.Node, g.ComputeClass, g.QoS, g.Region, g.GPU.Model
 	}
 	return nil
+}
+
+// periodOf is the part of the charge's day or hour that is on its side of the account's invoices.
+func (f *fold) periodOf(c *billing.Charge) (from, to int64) {
+	from, to = f.period(c.From)
+	for _, b := range f.bounds[c.Account] {
+		if b <= c.From {
+			from = max(from, b)
+		} else {
+			to = min(to, b)
+		}
+	}
+	return from, to
 }
 
 // period is the day or the hour that holds a moment.

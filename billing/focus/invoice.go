@@ -12,13 +12,16 @@ import (
 // InvoiceLines sums the charges of one invoice by its lines: what each project used of each SKU, each plan, each
 // adjustment.
 type InvoiceLines struct {
-	lines map[string]*invoiceLine
+	lines map[string]*InvoiceLine
 }
 
-type invoiceLine struct {
-	id, category, description string
-	grain                     map[string]string
-	billed                    billing.Money
+// InvoiceLine is one of them.
+type InvoiceLine struct {
+	ID          string // unique within the invoice
+	Category    string // FOCUS's ChargeCategory
+	Description string
+	Billed      billing.Money
+	grain       map[string]string
 }
 
 // Add takes a charge of the invoice. What a plan covers costs nothing more and is no line.
@@ -30,62 +33,67 @@ func (l *InvoiceLines) Add(c *billing.Charge) {
 	id := detailID(&k)
 	line := l.lines[id]
 	if line == nil {
-		line = &invoiceLine{id: id}
+		line = &InvoiceLine{ID: id}
 		switch c.Kind {
 		case billing.Usage:
-			line.category = "Usage"
-			line.description = fmt.Sprintf("%s, project %s", c.Item.ID, c.Project)
+			line.Category = "Usage"
+			line.Description = fmt.Sprintf("%s, project %s", c.Item.ID, c.Project)
 			line.grain = map[string]string{"SubAccountId": c.Project, "SkuPriceId": c.Item.ID}
 		case billing.Adjustment:
-			line.category = "Adjustment"
-			line.description = "Adjustment " + c.Adjustment
+			line.Category = "Adjustment"
+			line.Description = "Adjustment " + c.Adjustment
 			line.grain = map[string]string{"x_SwellAdjustmentId": c.Adjustment}
 		default:
-			line.category = "Purchase"
-			line.description = "Savings plan " + c.Plan.Name
+			line.Category = "Purchase"
+			line.Description = "Savings plan " + c.Plan.Name
 			line.grain = map[string]string{"ResourceId": c.Plan.UID}
 		}
 		if l.lines == nil {
-			l.lines = map[string]*invoiceLine{}
+			l.lines = map[string]*InvoiceLine{}
 		}
 		l.lines[id] = line
 	}
-	line.billed = line.billed.Plus(c.Billed)
+	line.Billed = line.Billed.Plus(c.Billed)
 }
 
 // Total is what the lines are together, exactly.
 func (l *InvoiceLines) Total() billing.Money {
 	var sum billing.Money
 	for _, line := range l.lines {
-		sum = sum.Plus(line.billed)
+		sum = sum.Plus(line.Billed)
 	}
 	return sum
+}
+
+// Lines are sorted by their ids.
+func (l *InvoiceLines) Lines() []*InvoiceLine {
+	sorted := make([]*InvoiceLine, 0, len(l.lines))
+	for _, line := range l.lines {
+		sorted = append(sorted, line)
+	}
+	slices.SortFunc(sorted, func(a, b *InvoiceLine) int { return strings.Compare(a.ID, b.ID) })
+	return sorted
 }
 
 // WriteInvoice writes an invoice's lines to the invoice detail dataset.
 func WriteInvoice(o Options, v Invoice, lines *InvoiceLines, out Writer) error {
 	o.fill()
 	l := layoutOf(o.Version, InvoiceDetail)
-	sorted := make([]*invoiceLine, 0, len(lines.lines))
-	for _, line := range lines.lines {
-		sorted = append(sorted, line)
-	}
-	slices.SortFunc(sorted, func(a, b *invoiceLine) int { return strings.Compare(a.id, b.id) })
-	for _, line := range sorted {
+	for _, line := range lines.Lines() {
 		row := make(Row, len(l.columns))
 		set := func(name string, v Value) { l.set(row, name, v) }
-		set("BilledCost", num(line.billed))
+		set("BilledCost", num(line.Billed))
 		set("BillingAccountId", str(v.Account))
 		set("BillingCurrency", str(v.Currency))
 		set("BillingPeriodStart", at(v.From))
 		set("BillingPeriodEnd", at(v.To))
-		set("ChargeCategory", str(line.category))
+		set("ChargeCategory", str(line.Category))
 		for _, name := range []string{"InvoiceDetailCreated", "InvoiceDetailLastUpdated", "InvoiceIssueDate"} {
 			set(name, at(v.Closed.UnixMilli()))
 		}
-		set("InvoiceDetailDescription", str(line.description))
+		set("InvoiceDetailDescription", str(line.Description))
 		set("InvoiceDetailGrain", str(encode(line.grain)))
-		set("InvoiceDetailId", str(line.id))
+		set("InvoiceDetailId", str(line.ID))
 		set("InvoiceId", str(v.ID))
 		set("InvoiceIssueStatus", str("Issued"))
 		set("InvoiceIssuerName", str(o.Provider))

@@ -170,9 +170,9 @@ func (e *Exporter) setInvoice(k *rowKey) error {
 		e.set("InvoiceId", str(v.ID))
 		e.set("InvoiceDetailId", str(detailID(k)))
 	case k.correction != "":
-		from, to = e.opts.month(e.opts.open(k.account, k.from))
+		from, to = e.opts.openPeriod(k.account, e.opts.open(k.account, k.from))
 	default:
-		from, to = e.opts.month(k.from)
+		from, to = e.opts.openPeriod(k.account, k.from)
 	}
 	e.set("BillingPeriodStart", at(from))
 	e.set("BillingPeriodEnd", at(to))

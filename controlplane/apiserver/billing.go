@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"net/http"
 	"strings"
 
 	"swell.dev/swell/api/v1alpha1"
@@ -49,5 +50,12 @@ func (s *Server) serveBilling(q *request) error {
 	if q.subresource != "" {
 		r.Endpoint += "/" + q.subresource
 	}
-	return s.cfg.Billing(q.w, q.r, r)
+	answer := &started{ResponseWriter: q.w}
+	err := s.cfg.Billing(answer, q.r, r)
+	if err != nil && answer.wrote {
+		// Nothing else tells the client that the export isn't whole.
+		s.cfg.Log.Error("billing: answer broken off", "path", q.r.URL.Path, "error", err)
+		panic(http.ErrAbortHandler)
+	}
+	return err
 }

@@ -1,7 +1,9 @@
 package apiserver
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -55,6 +57,29 @@ func TestBillingEndpoints(t *testing.T) {
 		if a := h.do(http.MethodGet, path, ""); a.code != want.code || !strings.Contains(string(a.body), want.says) {
 			t.Errorf("%s: %d %s, want %d and %q", path, a.code, a.body, want.code, want.says)
 		}
+	}
+}
+
+// TestBillingBreaksOff: an answer that can't be finished isn't taken for a whole one.
+func TestBillingBreaksOff(t *testing.T) {
+	h := start(t, func(c *Config) {
+		c.Billing = func(w http.ResponseWriter, r *http.Request, b BillingRequest) error {
+			_, _ = fmt.Fprint(w, "half of")
+			return errors.New("the ledger is gone")
+		}
+	})
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.http.URL+"/apis/swell.dev/v1alpha1/billing/focus", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer admin")
+	resp, err := h.http.Client().Do(req)
+	if err != nil {
+		return // cut before the answer's head was out
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err == nil {
+		t.Errorf("%q was taken for the whole", body)
 	}
 }
 

@@ -119,8 +119,8 @@ type Config struct {
 
 	// Bills answers the bills of a namespace (empty: all), or those of one name.
 	Bills func(ctx context.Context, namespace, name string) ([]v1alpha1.Bill, error)
-	// Billing serves billing's endpoints: reports, exports, checks. It hasn't answered when it returns an error.
-	// Nil: they are not served.
+	// Billing serves billing's endpoints: reports, exports, checks. An error is the answer or, where that has begun,
+	// cuts it off. Nil: they are not served.
 	Billing func(http.ResponseWriter, *http.Request, BillingRequest) error
 	// Usage answers the latest reading of every running pod.
 	Usage func() []*nodev1.PodUsage

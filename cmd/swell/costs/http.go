@@ -3,6 +3,7 @@ package costs
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -13,8 +14,8 @@ import (
 	"swell.dev/swell/controlplane/apiserver"
 )
 
-// Handler serves one endpoint. It hasn't answered when it returns an error; an error of the query is one of
-// apimachinery's (BadRequest).
+// Handler serves one endpoint. An error is the answer or, where that has begun, cuts it off; one of the query is a
+// BadQuery or one of apimachinery's.
 type Handler func(http.ResponseWriter, *http.Request, apiserver.BillingRequest) error
 
 // API are billing's endpoints, below /apis/swell.dev/v1alpha1/[namespaces/PROJECT/]billing/. Endpoints are added
@@ -66,4 +67,26 @@ type BadQuery struct{ Parameter, Value, Want string }
 
 func (e *BadQuery) Error() string {
 	return "query parameter " + e.Parameter + `: "` + e.Value + `": want ` + e.Want
+}
+
+// only refuses parameters that an endpoint doesn't know.
+func only(v url.Values, names ...string) error {
+	for name := range v {
+		if !slices.Contains(names, name) {
+			return &BadQuery{name, v.Get(name), "none of that name, but one of " + strings.Join(names, ", ")}
+		}
+	}
+	return nil
+}
+
+// boolean reads a parameter that is true or false; false where it isn't given.
+func boolean(v url.Values, name string) (bool, error) {
+	switch s := v.Get(name); s {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, &BadQuery{name, s, "true or false"}
+	}
 }
