@@ -18,8 +18,8 @@ func refuses(t *testing.T, err error, says string) {
 }
 
 func TestCorrectionsAreChecked(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		s, other, open := segment("a", 1, 0, time.Hour), segment("a", 2, 0, time.Hour), segment("a", 1, 0, 0)
 		record(t, l, s)
 		good := Correction{ID: s.ID, Segment: &s, Reason: "why", By: "who"}
@@ -40,8 +40,8 @@ func TestCorrectionsAreChecked(t *testing.T) {
 
 // TestCorrectionsAreAppended: what was read before a correction can be read for ever.
 func TestCorrectionsAreAppended(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		s := segment("a", 1, 0, time.Hour)
 		record(t, l, s, segment("b", 1, 0, time.Hour))
 		before := newest(t, l)
@@ -74,8 +74,8 @@ func TestCorrectionsAreAppended(t *testing.T) {
 }
 
 func TestAdjustments(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		a := Adjustment{ID: "goodwill-1", Project: "web", Account: "acme", At: begin, Amount: billing.MustMoney("-12.5"), Reason: "outage", By: "who"}
 		for range 2 {
 			if err := l.Adjust(t.Context(), a); err != nil {
@@ -107,8 +107,8 @@ func TestAdjustments(t *testing.T) {
 }
 
 func TestATimeIsInvoicedOnce(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		month := func(id, account string, m time.Month) Invoice {
 			from := time.Date(2026, m, 1, 0, 0, 0, 0, time.UTC)
 			return Invoice{ID: id, Account: account, From: from, To: from.AddDate(0, 1, 0), Through: 7, Total: billing.MustMoney("1.000000000000000000001"), Currency: "CNY", Closed: begin}
@@ -137,8 +137,8 @@ func TestATimeIsInvoicedOnce(t *testing.T) {
 }
 
 func TestAVersionOfTheBookStands(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		for _, version := range []string{"2026-01", "2026-02", "2026-01"} {
 			if err := l.RememberBook(t.Context(), version, "abc", "currency: CNY\n"); err != nil {
 				t.Fatal(err)
@@ -152,8 +152,8 @@ func TestAVersionOfTheBookStands(t *testing.T) {
 }
 
 func TestLifecycles(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		life := func(uid string, from, to time.Duration) Lifecycle {
 			return Lifecycle{PodUID: uid, Namespace: "default", Pod: "pod-" + uid, Node: "n", Accepted: begin.Add(from - time.Second), Started: begin.Add(from), Ended: begin.Add(to), Restarts: 2}
 		}

@@ -12,8 +12,8 @@ import (
 
 // TestFollow: whatever is recorded while and after a follower reads what is there, it sees each segment once.
 func TestFollow(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		const writers, each = 4, 60
 		var wg sync.WaitGroup
 		half := make(chan struct{})
@@ -63,8 +63,8 @@ func TestFollow(t *testing.T) {
 }
 
 func TestFollowFails(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		record(t, l, segment("a", 1, 0, time.Second))
 		enough := errors.New("enough")
 		if _, err := l.Follow(t.Context(), Filter{}, func(*usagev1.Segment) error { return enough }, func([]*usagev1.Segment) { t.Error("told after a failure") }); !errors.Is(err, enough) {
@@ -75,8 +75,8 @@ func TestFollowFails(t *testing.T) {
 }
 
 func TestOpen(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		open, other := segment("a", 1, 0, 0), segment("b", 1, 0, 0)
 		for node, list := range map[string][]usagev1.Segment{"n1": {open, other}, "n2": {open}} {
 			if err := l.SetOpen(t.Context(), node, list); err != nil {

@@ -30,9 +30,9 @@ func Open(ctx context.Context, where string) (*Ledger, error) {
 	var err error
 	switch {
 	case where == "" || isURL && scheme != "postgres" && scheme != "postgresql":
-		return nil, fmt.Errorf("--ledger %q: want a folder, or a database such as postgres://swell@db.example.com/swell", where)
+		return nil, fmt.Errorf("--ledger %q: want a folder, or a database such as postgres://swell@db.example.com/swell", redacted(where))
 	case isURL:
-		return nil, fmt.Errorf("--ledger: PostgreSQL isn't there yet")
+		s, err = openPostgres(ctx, where)
 	default:
 		s, err = openSQLite(ctx, where)
 	}

@@ -13,10 +13,11 @@ import (
 )
 
 func TestASegmentCountsOnce(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
+	eachStore(t, func(t *testing.T, place func() string) {
 		in := []usagev1.Segment{segment("a", 1, 0, time.Minute), segment("a", 2, time.Minute, time.Hour), segment("b", 1, 0, time.Second)}
+		where := place()
 		for range 3 {
-			l, err := Open(t.Context(), place)
+			l, err := Open(t.Context(), where)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -36,8 +37,8 @@ func TestASegmentCountsOnce(t *testing.T) {
 }
 
 func TestTheFirstStands(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		first := segment("a", 1, 0, time.Minute)
 		record(t, l, first)
 		other, elsewhere := first, first
@@ -66,8 +67,8 @@ func TestTheFirstStands(t *testing.T) {
 }
 
 func TestOpenSegments(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		for _, node := range []string{"n", "m"} { // told by two nodes, it's still one segment
 			if err := l.SetOpen(t.Context(), node, []usagev1.Segment{segment("a", 1, 0, 0), segment("b", 1, 0, 0)}); err != nil {
 				t.Fatal(err)
@@ -93,8 +94,8 @@ func TestOpenSegments(t *testing.T) {
 }
 
 func TestWhatIsNoSegment(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		backwards, nobody, text := segment("a", 1, time.Hour, time.Minute), segment("", 1, 0, 1), segment("a", 1, 0, 1)
 		text.Labels = map[string]string{"app": "a\x00b"}
 		for _, s := range []usagev1.Segment{segment("a", 1, 0, 0), backwards, nobody, text} {
@@ -109,8 +110,8 @@ func TestWhatIsNoSegment(t *testing.T) {
 }
 
 func TestGaps(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		double := segment("corrected", 2, time.Second, time.Hour)
 		record(t, l,
 			segment("gap", 1, 0, time.Minute), segment("gap", 2, 2*time.Minute, time.Hour),
@@ -141,8 +142,8 @@ func TestGaps(t *testing.T) {
 // TestCallsShareTransactions records from many goroutines at once: each call is told what became of its own
 // segments, whatever others in its transaction said.
 func TestCallsShareTransactions(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		known := segment("known", 1, 0, time.Minute)
 		record(t, l, known)
 		other := known
@@ -186,8 +187,8 @@ func TestCallsShareTransactions(t *testing.T) {
 
 // A segment that closes while the ledger is read is in what is read: as open or as closed.
 func TestNothingIsMissedWhileItCloses(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
-		l := openLedger(t, place)
+	eachStore(t, func(t *testing.T, place func() string) {
+		l := openLedger(t, place())
 		ctx := context.Background()
 		one := func(sequence int64, open bool) usagev1.Segment {
 			s := segment("u", sequence, time.Duration(sequence)*time.Second, time.Duration(sequence+1)*time.Second)

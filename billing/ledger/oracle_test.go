@@ -145,11 +145,11 @@ func (o *oracle) filter(r *rand.Rand, all []usagev1.Segment) (Filter, mark) {
 // TestAgainstTheOracle records a world in a random order with copies, conflicting copies and corrections, and asks
 // for parts of it all the while. Between the steps the store does what it does in the background.
 func TestAgainstTheOracle(t *testing.T) {
-	eachStore(t, func(t *testing.T, place string) {
+	eachStore(t, func(t *testing.T, place func() string) {
 		for seed := range uint64(4) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			o := &oracle{open: map[string][]usagev1.Segment{}}
-			l := openLedger(t, placeFor(t, place, seed))
+			l := openLedger(t, place())
 			segments := world(r, 60)
 			left := slices.Concat(segments, segments[:len(segments)/2])
 			r.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })

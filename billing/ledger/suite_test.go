@@ -1,16 +1,65 @@
 package ledger
 
 import (
+	"context"
+	"fmt"
+	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
+	postgresserver "swell.dev/swell/internal/postgres"
 )
 
 // eachStore runs a test for every kind of store. place answers a new, empty place for a ledger.
-func eachStore(t *testing.T, test func(t *testing.T, place string)) {
-	t.Run("sqlite", func(t *testing.T) { test(t, filepath.Join(t.TempDir(), "a ledger?")) })
+func eachStore(t *testing.T, test func(t *testing.T, place func() string)) {
+	t.Run("sqlite", func(t *testing.T) {
+		n := 0
+		test(t, func() string {
+			n++
+			return filepath.Join(t.TempDir(), fmt.Sprint("a ledger? ", n))
+		})
+	})
+	t.Run("postgres", func(t *testing.T) { test(t, func() string { return newDatabase(t) }) })
+}
+
+// database is the PostgreSQL that tests share; each has databases of its own in it.
+var database struct {
+	once   sync.Once
+	server *postgresserver.Server
+	err    error
+	made   atomic.Int64
+}
+
+func newDatabase(t testing.TB) string {
+	t.Helper()
+	database.once.Do(func() { database.server, database.err = postgresserver.Start(context.Background(), "../..") })
+	if database.err != nil {
+		t.Fatal(database.err)
+	}
+	url, err := database.server.CreateDatabase(t.Context(), fmt.Sprint("ledger ", database.made.Add(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+func TestMain(m *testing.M) {
+	if where := os.Getenv(childWhere); where != "" {
+		fmt.Fprintln(os.Stderr, childMain(where))
+		os.Exit(1)
+	}
+	code := m.Run()
+	if database.server != nil {
+		if err := database.server.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
 }
 
 func openLedger(t testing.TB, where string) *Ledger {
@@ -64,10 +113,4 @@ func newest(t testing.TB, l *Ledger) int64 {
 		t.Fatal(err)
 	}
 	return n
-}
-
-// placeFor answers another empty place beside one.
-func placeFor(t testing.TB, place string, n uint64) string {
-	t.Helper()
-	return filepath.Join(place, string(rune('a'+n)))
 }
