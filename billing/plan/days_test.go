@@ -210,6 +210,36 @@ func TestWholeIsEnough(t *testing.T) {
 	}
 }
 
+// TestWholeIsNoMore wants plans that share no use not to widen each other's time.
+func TestWholeIsNoMore(t *testing.T) {
+	from, to := ms(t, "2026-11-10T00:00:00Z"), ms(t, "2026-11-11T00:00:00Z")
+	var apart, shared []*billing.Plan
+	for i := range 6 {
+		zoneName := []string{"UTC", "Asia/Shanghai"}[i%2]
+		p := dayPlan(t, string(rune('a'+i)), zoneName, "2026-01-0"+string(rune('1'+i)), "2027-01-01", "1", 50*percent)
+		q := *p
+		q.Scope.Project = p.Name
+		apart, shared = append(apart, &q), append(shared, p)
+	}
+	ended := dayPlan(t, "ended", "America/Los_Angeles", "2026-01-01", "2026-11-01", "1", 90*percent)
+	for name, c := range map[string]struct {
+		plans    []*billing.Plan
+		from, to string
+	}{
+		"none":          {nil, "2026-11-10T00:00:00Z", "2026-11-11T00:00:00Z"},
+		"one zone":      {shared[:1], "2026-11-10T00:00:00Z", "2026-11-11T00:00:00Z"},
+		"ended":         {[]*billing.Plan{ended, shared[0]}, "2026-11-10T00:00:00Z", "2026-11-11T00:00:00Z"},
+		"apart":         {apart, "2026-11-09T16:00:00Z", "2026-11-11T16:00:00Z"},
+		"two that meet": {shared[:2], "2026-11-09T00:00:00Z", "2026-11-12T00:00:00Z"},
+		"six that meet": {shared, "2026-11-07T00:00:00Z", "2026-11-14T00:00:00Z"},
+	} {
+		f, u := Whole(c.plans, from, to)
+		if instant(f) != c.from || instant(u) != c.to {
+			t.Errorf("%s: %s to %s, want %s to %s", name, instant(f), instant(u), c.from, c.to)
+		}
+	}
+}
+
 // BenchmarkApply is a month of 1,000 projects with 10 items each, by the hour.
 func BenchmarkApply(b *testing.B) {
 	from, to := ms(b, "2026-11-01T00:00:00Z"), ms(b, "2026-12-01T00:00:00Z")

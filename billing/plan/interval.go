@@ -41,27 +41,52 @@ func Boundaries(plans []*billing.Plan, from, to int64) []int64 {
 
 // Whole widens [from, to) to the time whose use decides what is covered within it. A plan's interval is decided by
 // all of its use, and by what plans of higher discounts have left of that use, in whole intervals of theirs: days of
-// different zones reach beyond each other, by a day for each plan and discount at most.
+// different zones reach beyond each other, by a day for each plan and discount at most. Plans that can't cover the
+// same use don't widen each other's time.
 func Whole(plans []*billing.Plan, from, to int64) (int64, int64) {
-	type step struct {
-		discount billing.Discount
-		plan     *billing.Plan
-	}
 	var steps []step
 	for _, p := range inForce(plans) {
 		for _, d := range p.Discounts {
-			steps = append(steps, step{d.Discount, p})
+			steps = append(steps, step{plan: p, discount: d, span: span{from, to}})
 		}
 	}
-	// Discounts that are applied last depend on all that are applied before.
-	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(b.discount, a.discount) })
-	for _, s := range slices.Backward(steps) {
-		if touching := spans(s.plan, from, to); len(touching) > 0 {
-			from, to = min(from, touching[0].from), max(to, touching[len(touching)-1].to)
+	slices.SortStableFunc(steps, func(a, b step) int { return cmp.Compare(b.discount.Discount, a.discount.Discount) })
+	whole := span{from, to}
+	for i := len(steps) - 1; i >= 0; i-- {
+		s := &steps[i]
+		// What is covered last depends on all that is covered before.
+		for j := i + 1; j < len(steps); j++ {
+			if s.meets(&steps[j]) {
+				s.span = s.span.with(steps[j].span)
+			}
+		}
+		if touching := spans(s.plan, s.span.from, s.span.to); len(touching) > 0 {
+			s.span = s.span.with(touching[0]).with(touching[len(touching)-1])
+			whole = whole.with(s.span)
+		} else {
+			s.span = span{from, to} // it covers nothing that others wait for
 		}
 	}
-	return from, to
+	return whole.from, whole.to
 }
+
+// step is a plan's cover at one discount, and the time in which it has to be known.
+type step struct {
+	plan     *billing.Plan
+	discount billing.PlanDiscount
+	span     span
+}
+
+// meets reports whether two steps may cover the same use, or draw from the same commitment.
+func (s *step) meets(o *step) bool {
+	same := func(a, b string) bool { return a == "" || b == "" || a == b }
+	a, b := s.plan.Scope, o.plan.Scope
+	return s.plan == o.plan || same(a.Account, b.Account) && same(a.Project, b.Project) && same(a.Class, b.Class) &&
+		same(s.discount.Class, o.discount.Class) && same(s.discount.Resource, o.discount.Resource) &&
+		same(s.discount.Model, o.discount.Model) && same(s.discount.Region, o.discount.Region)
+}
+
+func (s span) with(o span) span { return span{min(s.from, o.from), max(s.to, o.to)} }
 
 // inForce are the plans that count, in the order in which those of equal discounts cover equal use.
 func inForce(plans []*billing.Plan) []*billing.Plan {

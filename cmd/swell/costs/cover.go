@@ -72,15 +72,13 @@ func (e *Engine) cover(ctx context.Context, q Query) (*coverage, error) {
 	return c, nil
 }
 
-// plansOf are the plans that may have to do with a query's time.
+// plansOf are the plans that have to do with a query's time.
 func plansOf(q Query) []*billing.Plan {
+	from, to := plan.Whole(q.plans, q.From.UnixMilli(), q.To.UnixMilli())
 	return slices.DeleteFunc(slices.Clone(q.plans), func(p *billing.Plan) bool {
-		return !p.Returned.IsZero() || !p.Start.Before(q.To.Add(reach)) || !p.End.After(q.From.Add(-reach))
+		return !p.Returned.IsZero() || p.Start.UnixMilli() >= to || p.End.UnixMilli() <= from
 	})
 }
-
-// reach is how far beyond a query's time a plan may matter: days of several zones reach beyond each other.
-const reach = 7 * 24 * time.Hour
 
 // eligible tells whether any of the plans could pay for an item.
 func eligible(plans []*billing.Plan) func(*billing.Item) bool {
