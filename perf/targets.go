@@ -38,6 +38,9 @@ var targets = []target{
 	{what: "Resizes a second to a fleet, on two cores", bar: "≥ 2,000", result: "resize-fleet", figure: "resizes/s to the status", least: true, value: 2000, unit: "resizes/s"},
 	{what: "PATCH → CPU and memory in the kernel's files, p50", bar: "≤ 3 ms", result: "resize", figure: "PATCH → CPU and memory in the kernel's files", at: 0.5, value: 3, unit: "ms"},
 	{what: "PATCH → CPU and memory in the kernel's files, p99", bar: "≤ 20 ms", result: "resize", figure: "PATCH → CPU and memory in the kernel's files", at: 0.99, value: 20, unit: "ms"},
+	{what: "Segments rated a second, on one core", bar: "≥ 2,000,000", result: "rate", figure: rateOneCore, least: true, value: 2_000_000, unit: "segments/s"},
+	{what: "A day of 14.4 million segments rated, on one core", bar: "≤ 30 s", result: "rate", figure: rateDay, value: 30, unit: "s"},
+	{what: "Memory that takes", bar: "≤ 1,024 MiB", result: "rate", figure: ratePeak, value: 1024, unit: "MiB"},
 	{what: "Serving again after a kill with 100,000 pods", bar: "≤ 3 s", result: "restart", figure: "start → a create is answered 201, s", value: 3, unit: "s"},
 }
 
