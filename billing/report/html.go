@@ -161,7 +161,7 @@ func (o *Overview) tiles(places int) []tile {
 		all.plus(p.PlanSums)
 	}
 	if !all.Commitment.IsZero() {
-		out = append(out, tile{"Plan utilisation", percent(all.Used, all.Commitment), "", money(all.Unused, places) + " " + r.Currency + " unused"})
+		out = append(out, tile{"Plan utilisation", percent(all.Used, all.decided()), "", money(all.Unused, places) + " " + r.Currency + " unused"})
 	}
 	note := ""
 	if o.Resized.Resizes > 0 {
@@ -205,7 +205,7 @@ func (o *Overview) plans(places int) []planView {
 		v := planView{
 			Name: plan.Name, Terms: fmt.Sprintf("%s %s per %s, %s", plan.Commitment, o.Report.Currency, plan.Interval, zone),
 			Commitment: money(sum.Commitment, places), Used: money(sum.Used, places), Unused: money(sum.Unused, places),
-			Saving: money(sum.Saving(), places), Rate: percent(sum.Used, sum.Commitment), Partial: sum.Commitment.IsZero(),
+			Saving: money(sum.Saving(), places), Rate: percent(sum.Used, sum.decided()), Partial: sum.Commitment.IsZero(),
 		}
 		if len(days) > 1 {
 			v.Chart = drawn(fmt.Sprint("plan", len(out)), plan.Name, o.Report.Currency, []stack{used, unused}, days, axisNames(Daily, zone), places)

@@ -16,7 +16,7 @@ var made = time.Date(2026, 11, 27, 9, 0, 0, 0, time.UTC)
 
 func overviewOf(t testing.TB, q Query, now, before []billing.Charge) *Overview {
 	t.Helper()
-	g, err := NewGathering(q)
+	g, err := NewGathering(q, made)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +30,7 @@ func overviewOf(t testing.TB, q Query, now, before []billing.Charge) *Overview {
 			t.Fatal(err)
 		}
 	}
-	o, err := g.Overview("CNY", made)
+	o, err := g.Overview("CNY")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ const (
 // Gathering makes an overview of charges.
 type Gathering struct {
 	query                         Query
+	now                           time.Time
 	main, byProject, byClass      *Accumulator
 	projects, workloads           *Accumulator
 	projectsBefore, workloadsPast *Accumulator
@@ -41,7 +42,7 @@ type Gathering struct {
 }
 
 // NewGathering begins an overview.
-func NewGathering(q Query) (*Gathering, error) {
+func NewGathering(q Query, now time.Time) (*Gathering, error) {
 	q, err := q.Normal()
 	if err != nil {
 		return nil, err
@@ -50,7 +51,7 @@ func NewGathering(q Query) (*Gathering, error) {
 	chart.Step, chart.Limit = chartStep(q), chartSeries
 	all := q
 	all.Step, all.Limit = NoStep, moverGroups
-	g := &Gathering{query: q, plans: planUse{}, resized: newResizing(q)}
+	g := &Gathering{query: q, now: now, plans: planUse{}, resized: newResizing(q)}
 	for _, a := range []struct {
 		into **Accumulator
 		of   Query
@@ -58,7 +59,7 @@ func NewGathering(q Query) (*Gathering, error) {
 	}{
 		{&g.byProject, chart, Dimension{kind: project}}, {&g.byClass, chart, Dimension{kind: class}},
 		{&g.projects, all, Dimension{kind: project}}, {&g.workloads, all, Dimension{kind: workload}},
-		{&g.projectsBefore, all.Before(), Dimension{kind: project}}, {&g.workloadsPast, all.Before(), Dimension{kind: workload}},
+		{&g.projectsBefore, all.Before(now), Dimension{kind: project}}, {&g.workloadsPast, all.Before(now), Dimension{kind: workload}},
 	} {
 		a.of.By = []Dimension{a.by}
 		if *a.into, err = NewAccumulator(a.of); err != nil {
@@ -119,8 +120,8 @@ func (g *Gathering) AddBefore(c *billing.Charge) error {
 }
 
 // Overview answers what came so far.
-func (g *Gathering) Overview(currency string, now time.Time) (*Overview, error) {
-	out := &Overview{Made: now, Plans: g.plans.sorted(), Resized: g.resized.most()}
+func (g *Gathering) Overview(currency string) (*Overview, error) {
+	out := &Overview{Made: g.now, Plans: g.plans.sorted(), Resized: g.resized.most()}
 	var projects, workloads, workloadsPast *Report
 	for _, r := range []struct {
 		into **Report

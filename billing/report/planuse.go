@@ -24,8 +24,17 @@ type PlanSums struct {
 	List       billing.Money // what the use that it covered would have cost
 }
 
-// Utilisation is Used/Commitment in millionths; empty where the commitment isn't known.
-func (p *PlanSums) Utilisation() string { return Share(p.Used, p.Commitment) }
+// decided is what is used or lost already: of a day that isn't over, what is left isn't lost yet. It is nothing where
+// the commitment isn't known.
+func (p *PlanSums) decided() billing.Money {
+	if p.Commitment.IsZero() {
+		return billing.Money{}
+	}
+	return p.Used.Plus(p.Unused)
+}
+
+// Utilisation is how much of the commitment was used, to six places; empty where that isn't known yet.
+func (p *PlanSums) Utilisation() string { return Share(p.Used, p.decided()) }
 
 // Saving is what the plan has saved: negative if it cost more than it covered.
 func (p *PlanSums) Saving() billing.Money { return p.List.Minus(p.Used).Minus(p.Unused) }

@@ -93,20 +93,21 @@ func (q *Query) matches(c *billing.Charge, buf *[]byte) bool {
 }
 
 // Before answers the query for the time before: as many calendar months where the report is of whole ones, else as
-// long a time.
-func (q Query) Before() Query {
+// long a time. Of a time that isn't over yet, it is as much as has passed.
+func (q Query) Before(now time.Time) Query {
 	from, to := q.From.In(q.Zone), q.To.In(q.Zone)
 	midnight := func(t time.Time) bool {
 		y, m, _ := t.Date()
 		return t.Equal(billing.Midnight(y, m, 1, q.Zone))
 	}
 	out := q
-	out.To = q.From
+	out.From, out.To = q.From.Add(-q.To.Sub(q.From)), q.From
 	if midnight(from) && midnight(to) {
 		months := (to.Year()-from.Year())*12 + int(to.Month()-from.Month())
 		out.From = billing.Midnight(from.Year(), from.Month()-time.Month(months), 1, q.Zone)
-		return out
 	}
-	out.From = q.From.Add(-q.To.Sub(q.From))
+	if passed := out.From.Add(now.Sub(q.From)); now.After(q.From) && now.Before(q.To) && passed.Before(out.To) {
+		out.To = passed
+	}
 	return out
 }

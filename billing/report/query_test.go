@@ -113,8 +113,11 @@ func TestBefore(t *testing.T) {
 		"from=2026-10&to=2026-11&zone=Europe/Berlin": {"2026-08-31T22:00:00Z", "2026-09-30T22:00:00Z"},
 		"from=2026-01&to=2026-03":                    {"2025-11-01T00:00:00Z", "2026-01-01T00:00:00Z"},
 		"from=2026-11-20&to=2026-11-27":              {"2026-11-13T00:00:00Z", "2026-11-20T00:00:00Z"},
+		"from=2026-11&to=2026-12":                    {"2026-10-01T00:00:00Z", "2026-10-27T09:00:00Z"}, // it isn't over
+		"from=2026-11-27&to=2026-11-28":              {"2026-11-26T00:00:00Z", "2026-11-26T09:00:00Z"},
+		"from=2026-12&to=2027-01":                    {"2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z"},
 	} {
-		q := query(t, params).Before()
+		q := query(t, params).Before(made)
 		if got := [2]string{q.From.UTC().Format(time.RFC3339), q.To.UTC().Format(time.RFC3339)}; got != want {
 			t.Errorf("%s: %v, want %v", params, got, want)
 		}

@@ -102,8 +102,8 @@ func sample(t testing.TB, month time.Month) []billing.Charge {
 			}
 		}
 		out = append(out,
-			billing.Charge{Kind: billing.Purchase, From: from, To: to, Account: "acme", Plan: plan, Billed: plan.Commitment},
-			billing.Charge{Kind: billing.Unused, From: from, To: to, Account: "acme", Plan: plan, Effective: left})
+			billing.Charge{Kind: billing.Purchase, From: from, To: to, Account: "acme", Project: plan.Scope.Project, Plan: plan, Billed: plan.Commitment},
+			billing.Charge{Kind: billing.Unused, From: from, To: to, Account: "acme", Project: plan.Scope.Project, Plan: plan, Effective: left})
 	}
 	return out
 }

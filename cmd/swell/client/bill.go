@@ -58,7 +58,7 @@ total. The last line of a pod that runs is still growing.`,
 		}
 		return printBills(cmd.OutOrStdout(), out, list.Items, all)
 	})
-	cmd.AddCommand(a.newBillSimulateCommand(), a.newBillVerifyCommand(), a.newBillCorrectCommand(), a.newBillAdjustCommand())
+	cmd.AddCommand(a.newBillSimulateCommand(), a.newBillVerifyCommand(), a.newBillCorrectCommand(), a.newBillAdjustCommand(), a.newBillReportCommand())
 	return cmd
 }
 

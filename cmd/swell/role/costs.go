@@ -20,6 +20,7 @@ func (c *controlPlane) openCosts(ctx context.Context) error {
 		return err
 	}
 	c.costs.AddTo(&c.billing)
+	c.costs.AddReports(&c.billing)
 	return nil
 }
 
