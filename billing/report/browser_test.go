@@ -267,6 +267,11 @@ func TestPageInBrowser(t *testing.T) {
 	})
 
 	if *screenshots != "" {
+		var top []byte // of the page, for the manual
+		run(t, ctx, chromedp.EmulateViewport(1040, 1000), chromedp.Evaluate(`document.documentElement.dataset.theme = "light"; document.activeElement.blur()`, nil), chromedp.CaptureScreenshot(&top))
+		if err := os.WriteFile(filepath.Join(*screenshots, "report.png"), top, 0o644); err != nil {
+			t.Fatal(err)
+		}
 		for _, s := range []struct {
 			name, theme string
 			width       int64
