@@ -247,6 +247,24 @@ func checkMetering(t *testing.T, in *instance.Instance, c *kubernetes.Clientset,
 	for name := range ran {
 		t.Errorf("pod %s ran and has no bill", name)
 	}
+	verifyBills(t, in, len(known))
+}
+
+// verifyBills has the bills worked out again, and compared with when at least so many ended pods ran.
+func verifyBills(t *testing.T, in *instance.Instance, pods int) {
+	t.Helper()
+	out, err := runSwell(t.Context(), in, "bill", "verify", "-o", "json")
+	if err != nil {
+		t.Errorf("swell bill verify: %v\n%s", err, out)
+		return
+	}
+	var v v1alpha1.BillVerification
+	if err := json.NewDecoder(strings.NewReader(out)).Decode(&v); err != nil {
+		t.Fatalf("swell bill verify: %v\n%s", err, out)
+	}
+	if !v.OK || v.Segments == 0 || v.Lifecycles < int64(pods) {
+		t.Errorf("of %d pods that ended: %s", pods, out)
+	}
 }
 
 // remove deletes a pod and answers when its container ended.

@@ -1,7 +1,9 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
@@ -27,24 +29,51 @@ func (l *Ledger) Gaps(ctx context.Context) ([]Gap, error) {
 		return nil, err
 	}
 	var out []Gap
-	var last usagev1.ID // the sequence also of one that is void
-	var lastEnd int64
-	var lives bool // last's pod has a segment that isn't void
+	var pod []span // of one pod, in the order of the generations
+	flush := func() {
+		// A pod's sequence is its order; what a nodelet that was killed begins again may have an older generation.
+		slices.SortFunc(pod, func(a, b span) int { return cmp.Compare(a.id.Sequence, b.id.Sequence) })
+		out = append(out, gaps(pod)...)
+		pod = pod[:0]
+	}
 	err = snap.spans(ctx, func(id usagev1.ID, start, end int64) error {
-		if id.PodUID != last.PodUID {
-			last, lives = id, false
+		if len(pod) > 0 && pod[0].id.PodUID != id.PodUID {
+			flush()
 		}
+		s := span{id: id, start: start, end: end}
 		if c := corrected[id]; c != nil && c.Void {
-			last.Sequence = id.Sequence
-			return nil
+			s.void = true
 		} else if c != nil {
-			start, end = c.Segment.Start.UnixMilli(), c.Segment.End.UnixMilli()
+			s.start, s.end = c.Segment.Start.UnixMilli(), c.Segment.End.UnixMilli()
 		}
-		if lives && (id.Sequence != last.Sequence+1 || start != lastEnd) {
-			out = append(out, Gap{id.PodUID, last.Sequence, time.UnixMilli(lastEnd).UTC(), time.UnixMilli(start).UTC()})
-		}
-		last, lastEnd, lives = id, end, true
+		pod = append(pod, s)
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	flush()
+	return out, nil
+}
+
+// span is when a segment was, in Unix milliseconds.
+type span struct {
+	id         usagev1.ID
+	start, end int64
+	void       bool
+}
+
+// gaps are those of one pod, whose spans are in order.
+func gaps(pod []span) (out []Gap) {
+	last := -1 // the last that isn't void
+	for i := range pod {
+		if pod[i].void {
+			continue
+		}
+		if last >= 0 && (pod[i].start != pod[last].end || pod[i].id.Sequence != pod[i-1].id.Sequence+1) {
+			out = append(out, Gap{pod[i].id.PodUID, pod[i-1].id.Sequence, time.UnixMilli(pod[last].end).UTC(), time.UnixMilli(pod[i].start).UTC()})
+		}
+		last = i
+	}
+	return out
 }

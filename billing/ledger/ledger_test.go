@@ -109,6 +109,14 @@ func TestWhatIsNoSegment(t *testing.T) {
 	})
 }
 
+// older is a segment of a generation that needn't go with its sequence: a nodelet that was killed may begin with an
+// older one again.
+func older(pod string, sequence, generation int64, from, to time.Duration) usagev1.Segment {
+	s := segment(pod, sequence, from, to)
+	s.Generation = generation
+	return s
+}
+
 func TestGaps(t *testing.T) {
 	eachStore(t, func(t *testing.T, place func() string) {
 		l := openLedger(t, place())
@@ -120,6 +128,7 @@ func TestGaps(t *testing.T) {
 			segment("whole", 1, 0, 30*time.Hour), segment("whole", 2, 30*time.Hour, 60*time.Hour),
 			segment("void", 1, 0, time.Minute), segment("void", 2, 0, time.Minute), segment("void", 3, time.Minute, time.Hour),
 			segment("corrected", 1, 0, time.Minute), double,
+			older("killed", 1, 3, 0, time.Minute), older("killed", 2, 2, time.Minute, time.Hour), older("killed", 3, 3, time.Hour, 2*time.Hour),
 		)
 		double.Start = begin.Add(time.Minute)
 		for _, c := range []Correction{{ID: double.ID, Segment: &double}, {ID: segment("void", 2, 0, 0).ID, Void: true}} {
