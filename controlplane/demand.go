@@ -117,6 +117,7 @@ const (
 	Preempted EvictReason = "PreemptionByScheduler"  // for a pod of higher priority
 	Reclaimed EvictReason = "ReclamationByScheduler" // best-effort, for a pod that isn't
 	Expelled  EvictReason = "DeletionByTaintManager" // its node has a taint that it doesn't tolerate
+	Overspent EvictReason = "DeletionByBudget"       // its project's or account's budget is spent
 )
 
 // Eviction is a pod that has to go.

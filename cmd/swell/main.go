@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	_ "time/tzdata" // plans and budgets name time zones, which not every host knows
 
 	"github.com/spf13/cobra"
 

@@ -76,6 +76,10 @@ type Admission struct {
 	// Of autosize policies. Nil: these are not served.
 	DefaultAutosize  func(*v1alpha1.Autosize)
 	ValidateAutosize func(*v1alpha1.Autosize) field.ErrorList
+
+	// Of budgets of projects and of accounts.
+	DefaultBudget  func(*v1alpha1.BudgetSpec)
+	ValidateBudget func(*v1alpha1.BudgetSpec) field.ErrorList
 }
 
 // Streams serve what is not one answer. They get an existing pod and write the whole response.
@@ -108,8 +112,10 @@ type Config struct {
 	Scheduler Scheduler
 	Admission Admission
 	Streams   Streams
-	Slots     Slots // nil: none are kept
-	Quota     Quota // nil: resource quotas are not served
+	Slots     Slots   // nil: none are kept
+	Quota     Quota   // nil: resource quotas are not served
+	Budgets   Budgets // nil: budgets are not served
+	Sales     Sales   // without Complete and Validate savings plans are not served
 
 	// Recommendations answers those of a namespace (empty: all), or the one of a name. Nil: they are not served.
 	Recommendations func(namespace, name string) []v1alpha1.Recommendation
@@ -155,6 +161,7 @@ func (c *Config) validate() error {
 	need(c.Scheduler != nil, "Scheduler")
 	need(c.Admission.Default != nil && c.Admission.Validate != nil && c.Admission.ValidateUpdate != nil && c.Admission.ValidateResize != nil && c.Admission.DefaultResize != nil, "Admission")
 	need(c.Quota == nil || c.Admission.ValidateResourceQuota != nil && c.Admission.ValidateResourceQuotaUpdate != nil, "Admission of resource quotas")
+	need(c.Budgets == nil || c.Admission.DefaultBudget != nil && c.Admission.ValidateBudget != nil, "Admission of budgets")
 	need(c.Streams.Log != nil && c.Streams.Exec != nil && c.Streams.PortForward != nil, "Streams")
 	need(c.Bills != nil, "Bills")
 	need(c.Usage != nil, "Usage")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
@@ -59,6 +60,7 @@ type steps struct {
 	prepare  func(controlplane.Object)
 	validate func(controlplane.Object) field.ErrorList
 	create   func(context.Context, controlplane.Object) (controlplane.Object, error) // nil: the plain commit
+	preview  func(context.Context, controlplane.Object) controlplane.Object          // nil: a dry run answers the object
 }
 
 // createObject is a create after decoding.
@@ -135,12 +137,20 @@ func (s *Server) createPrepared(ctx context.Context, res *resource, do steps, ob
 	if _, taken := s.cfg.Store.Get(key); taken {
 		return nil, fmt.Errorf("%s: %w", key, controlplane.ErrExists)
 	}
+	if pod, ok := obj.(*corev1.Pod); ok {
+		if err := s.affordable(pod, nil); err != nil {
+			return nil, err
+		}
+	}
 	settle, err := s.charge(res, key, obj)
 	if err != nil {
 		return nil, err
 	}
 	if dryRun {
 		settle(nil)
+		if do.preview != nil {
+			return do.preview(ctx, obj), nil
+		}
 		return obj, nil
 	}
 	create := do.create

@@ -1,6 +1,7 @@
 package apiserver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ func (s *Server) Evict(ctx context.Context, e controlplane.Eviction) error {
 	switch e.Reason {
 	case controlplane.Reclaimed:
 		reason, message = "Reclaimed", fmt.Sprintf("Best-effort capacity reclaimed by pod %s/%s on node %s", e.For.Namespace, e.For.Name, e.Node)
+	case controlplane.Overspent:
+		reason, message = "BudgetSpent", "Ended: "+e.Message
 	case controlplane.Expelled:
 		reason, message = "TaintManagerEviction", fmt.Sprintf("Marking for deletion Pod %s/%s", pod.Namespace, pod.Name)
 	}
@@ -172,9 +175,16 @@ func (s *Server) record(ctx context.Context, pod *corev1.Pod, kind, reason, mess
 }
 
 func (s *Server) recordBy(ctx context.Context, component string, pod *corev1.Pod, kind, reason, message string) {
+	s.recordAbout(ctx, component, corev1.ObjectReference{
+		Kind: "Pod", APIVersion: "v1", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
+	}, kind, reason, message)
+}
+
+// recordAbout keeps an event about any object. Those about cluster-scoped ones are in the default namespace.
+func (s *Server) recordAbout(ctx context.Context, component string, about corev1.ObjectReference, kind, reason, message string) {
 	h := fnv.New64a()
-	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s", pod.UID, kind, reason, message)
-	key := controlplane.Key{Resource: "events", Namespace: pod.Namespace, Name: fmt.Sprintf("%s.%016x", pod.Name, h.Sum64())}
+	fmt.Fprintf(h, "%s\x00%s\x00%s\x00%s", about.UID, kind, reason, message)
+	key := controlplane.Key{Resource: "events", Namespace: cmp.Or(about.Namespace, metav1.NamespaceDefault), Name: fmt.Sprintf("%s.%016x", about.Name, h.Sum64())}
 	now := metav1.Now()
 	// Events are kept in memory only and bounded there; one that finds no room is dropped.
 	_, _ = s.cfg.Store.Commit(ctx, controlplane.Mutation{Key: key, Change: func(current controlplane.Object) (controlplane.Object, error) {
@@ -185,11 +195,9 @@ func (s *Server) recordBy(ctx context.Context, component string, pod *corev1.Pod
 			return next, nil
 		}
 		return &corev1.Event{
-			ObjectMeta: metav1.ObjectMeta{Name: key.Name, Namespace: key.Namespace, UID: types.UID(uuid.NewUUID()), CreationTimestamp: now},
-			InvolvedObject: corev1.ObjectReference{
-				Kind: "Pod", APIVersion: "v1", Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
-			},
-			Type: kind, Reason: reason, Message: message, Count: 1, FirstTimestamp: now, LastTimestamp: now,
+			ObjectMeta:     metav1.ObjectMeta{Name: key.Name, Namespace: key.Namespace, UID: types.UID(uuid.NewUUID()), CreationTimestamp: now},
+			InvolvedObject: about,
+			Type:           kind, Reason: reason, Message: message, Count: 1, FirstTimestamp: now, LastTimestamp: now,
 			Source:              corev1.EventSource{Component: component},
 			ReportingController: "swell.dev/" + component, ReportingInstance: "controlplane",
 		}, nil

@@ -13,14 +13,20 @@ import (
 
 // ownTypes are the Go types of kinds that the scheme doesn't know.
 var ownTypes = map[string]reflect.Type{
+	"AccountBudget":      reflect.TypeFor[v1alpha1.AccountBudget](),
+	"AccountBudgetList":  reflect.TypeFor[v1alpha1.AccountBudgetList](),
 	"Autosize":           reflect.TypeFor[v1alpha1.Autosize](),
 	"AutosizeList":       reflect.TypeFor[v1alpha1.AutosizeList](),
 	"Bill":               reflect.TypeFor[v1alpha1.Bill](),
 	"BillList":           reflect.TypeFor[v1alpha1.BillList](),
+	"Budget":             reflect.TypeFor[v1alpha1.Budget](),
+	"BudgetList":         reflect.TypeFor[v1alpha1.BudgetList](),
 	"JoinToken":          reflect.TypeFor[v1alpha1.JoinToken](),
 	"NodeImageList":      reflect.TypeFor[v1alpha1.NodeImageList](),
 	"Recommendation":     reflect.TypeFor[v1alpha1.Recommendation](),
 	"RecommendationList": reflect.TypeFor[v1alpha1.RecommendationList](),
+	"SavingsPlan":        reflect.TypeFor[v1alpha1.SavingsPlan](),
+	"SavingsPlanList":    reflect.TypeFor[v1alpha1.SavingsPlanList](),
 	"SlotPolicy":         reflect.TypeFor[v1alpha1.SlotPolicy](),
 	"SlotPolicyList":     reflect.TypeFor[v1alpha1.SlotPolicyList](),
 	"StartupBoost":       reflect.TypeFor[v1alpha1.StartupBoost](),

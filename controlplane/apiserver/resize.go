@@ -135,6 +135,9 @@ func (s *Server) modifySize(ctx context.Context, key controlplane.Key, dryRun bo
 			return out, err
 		}
 		next, old := out.(*corev1.Pod), base.(*corev1.Pod)
+		if err := s.affordable(next, old); err != nil {
+			return nil, err
+		}
 		count, err := s.charge(s.resources.find("", "v1", "pods"), key, next)
 		if err != nil {
 			return nil, err

@@ -62,10 +62,12 @@ type rules struct {
 	// create and delete, where set, replace the plain commit.
 	create func(context.Context, controlplane.Object) (controlplane.Object, error)
 	delete func(context.Context, controlplane.Key, deletion) (controlplane.Object, bool, error)
+	// preview, where set, answers what a dry run of a create does, by what it would have made.
+	preview func(context.Context, controlplane.Object) controlplane.Object
 }
 
 func (r *rules) steps() steps {
-	return steps{prepare: r.prepare, validate: r.validate, create: r.create}
+	return steps{prepare: r.prepare, validate: r.validate, create: r.create, preview: r.preview}
 }
 
 func (r *resource) key(namespace, name string) controlplane.Key {
@@ -152,6 +154,12 @@ func (s *Server) newRegistry() *registry {
 	}
 	if s.cfg.Recommendations != nil {
 		g.add(s.recommendations())
+	}
+	if s.cfg.Budgets != nil {
+		g.add(s.budgets(), s.accountBudgets())
+	}
+	if s.cfg.Sales.Complete != nil && s.cfg.Sales.Validate != nil {
+		g.add(s.savingsPlans())
 	}
 	if s.cfg.IssueJoinToken != nil {
 		g.add(s.joinTokens())

@@ -25,6 +25,8 @@ func newScheme() (*runtime.Scheme, error) {
 	scheme.AddKnownTypes(swellVersion, &v1alpha1.SlotPolicy{}, &v1alpha1.SlotPolicyList{})
 	scheme.AddKnownTypes(swellVersion, &v1alpha1.StartupBoost{}, &v1alpha1.StartupBoostList{})
 	scheme.AddKnownTypes(swellVersion, &v1alpha1.Autosize{}, &v1alpha1.AutosizeList{})
+	scheme.AddKnownTypes(swellVersion, &v1alpha1.Budget{}, &v1alpha1.BudgetList{}, &v1alpha1.AccountBudget{}, &v1alpha1.AccountBudgetList{})
+	scheme.AddKnownTypes(swellVersion, &v1alpha1.SavingsPlan{}, &v1alpha1.SavingsPlanList{})
 	// Clients name the options' group as meta.k8s.io where they don't name the object's.
 	metav1.AddToGroupVersion(scheme, metav1.SchemeGroupVersion)
 	return scheme, nil

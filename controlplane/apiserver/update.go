@@ -90,6 +90,8 @@ func (s *Server) afterUpdate(q *request, out controlplane.Object) {
 		s.findLimits(q.namespace)
 	case resourceQuotasResource:
 		s.cfg.Quota.Reload(q.namespace)
+	case budgetsResource, accountBudgetsResource:
+		s.cfg.Budgets.Reload()
 	}
 	if q.resource != "pods" || out.GetDeletionTimestamp() == nil {
 		return

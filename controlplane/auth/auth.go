@@ -6,7 +6,7 @@
 //	swell:admins            everything
 //	swell:viewers           get, list and watch of everything but secrets
 //	swell:editors:<ns>      everything in one namespace, and to see it, nodes and priority classes; of what bounds
-//	                        the namespace itself (resource quotas, limit ranges) and of its bills, to see it
+//	                        the namespace itself (resource quotas, limit ranges, budgets) and of its bills, to see it
 //	system:nodes            nothing here: nodelets have an endpoint of their own
 //
 // Everybody who is known may look at discovery and ask what they may do.
@@ -106,7 +106,7 @@ func opens(subresource string) bool {
 
 // bounds reports what an administrator sets for those who edit a namespace.
 func bounds(resource string) bool {
-	return resource == "resourcequotas" || resource == "limitranges" || resource == "billing"
+	return resource == "resourcequotas" || resource == "limitranges" || resource == "budgets" || resource == "billing"
 }
 
 func selfReview(a controlplane.Attributes) bool {

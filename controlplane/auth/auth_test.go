@@ -216,6 +216,8 @@ func TestAuthorize(t *testing.T) {
 		{Verb: "get", Path: "/metrics"},
 		of("create", "resourcequotas", "a", ""), of("get", "resourcequotas", "a", "q"), of("delete", "limitranges", "a", "l"), of("list", "limitranges", "a", ""),
 		of("get", "billing", "a", "report"), of("create", "billing", "a", "invoices"), of("get", "billing", "", "report"),
+		of("create", "budgets", "a", ""), of("get", "budgets", "a", "b"), of("create", "savingsplans", "", ""), {Verb: "create", Resource: "savingsplans", Subresource: "return", Name: "p"},
+		of("get", "accountbudgets", "", "b"), of("list", "savingsplans", "", ""),
 	}
 	allowed := func(indices ...int) []int { return indices }
 	for _, c := range []struct {
@@ -223,12 +225,12 @@ func TestAuthorize(t *testing.T) {
 		groups []string
 		want   []int // of everything
 	}{
-		{"administrators", []string{GroupAdmins}, allowed(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27)},
-		{"viewers", []string{GroupViewers}, allowed(0, 1, 2, 6, 11, 12, 16, 17, 18, 20, 22, 24, 25, 27)},
-		{"editors", []string{"swell:editors:a"}, allowed(0, 2, 3, 4, 5, 6, 7, 8, 11, 12, 17, 18, 22, 24, 25)},
+		{"administrators", []string{GroupAdmins}, allowed(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33)},
+		{"viewers", []string{GroupViewers}, allowed(0, 1, 2, 6, 11, 12, 16, 17, 18, 20, 22, 24, 25, 27, 29, 32, 33)},
+		{"editors", []string{"swell:editors:a"}, allowed(0, 2, 3, 4, 5, 6, 7, 8, 11, 12, 17, 18, 22, 24, 25, 29)},
 		{"editors of nothing", []string{"swell:editors:", "swell:editors"}, allowed(17, 18)},
 		{"editors of another", []string{"swell:editors:b"}, allowed(11, 16, 17, 18)},
-		{"editors who view", []string{"swell:editors:b", GroupViewers}, allowed(0, 1, 2, 6, 11, 12, 16, 17, 18, 20, 22, 24, 25, 27)},
+		{"editors who view", []string{"swell:editors:b", GroupViewers}, allowed(0, 1, 2, 6, 11, 12, 16, 17, 18, 20, 22, 24, 25, 27, 29, 32, 33)},
 		{"nodes", []string{GroupNodes}, nil},
 		{"nodes who view", []string{GroupNodes, GroupViewers, "swell:editors:a"}, nil},
 		{"anybody known", []string{"system:authenticated", "system:masters"}, allowed(17, 18)},

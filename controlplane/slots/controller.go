@@ -43,6 +43,8 @@ type Config struct {
 	Scheduler scheduler
 	Hub       hub
 	Default   func(*corev1.Pod) // defaults the templates of policies, as it does pods
+	// Closed reports namespaces that get no slots, since their pods would be refused. It is quick. Nil: none is.
+	Closed func(namespace string) bool
 
 	PolicyOnly bool          // workloads that no policy selects have no slots
 	Interval   time.Duration // between two looks; default 1 s
@@ -215,7 +217,7 @@ func (c *Controller) addAll(ctx context.Context, orders []order, now time.Time) 
 	}
 }
 
-// closedLocked are the namespaces that are being deleted, or are gone.
+// closedLocked are the namespaces that are being deleted, are gone, or may have no more pods.
 func (c *Controller) closedLocked() map[string]bool {
 	seen := map[string]bool{}
 	for key := range c.core.workloads {
@@ -223,7 +225,7 @@ func (c *Controller) closedLocked() map[string]bool {
 			continue
 		}
 		ns, ok := c.cfg.Store.Get(controlplane.Key{Resource: "namespaces", Name: key.Namespace})
-		seen[key.Namespace] = !ok || ns.GetDeletionTimestamp() != nil
+		seen[key.Namespace] = !ok || ns.GetDeletionTimestamp() != nil || c.cfg.Closed != nil && c.cfg.Closed(key.Namespace)
 	}
 	return seen
 }

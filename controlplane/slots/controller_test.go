@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,6 +151,8 @@ type bench struct {
 	*Controller
 	fleet *fleet
 	store *shelf
+
+	closed atomic.Bool // for pods of shop
 }
 
 // run runs a controller in a bubble of fake time.
@@ -161,7 +164,8 @@ func run(t *testing.T, room int, f func(*bench)) {
 		}
 		b.store.objects[controlplane.Key{Resource: "namespaces", Name: "shop"}] = &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "shop"}}
 		var err error
-		b.Controller, err = New(Config{Store: b.store, Scheduler: b.fleet, Hub: b.fleet, Default: func(p *corev1.Pod) { p.Spec.RestartPolicy = corev1.RestartPolicyAlways }})
+		b.Controller, err = New(Config{Store: b.store, Scheduler: b.fleet, Hub: b.fleet, Default: func(p *corev1.Pod) { p.Spec.RestartPolicy = corev1.RestartPolicyAlways },
+			Closed: func(namespace string) bool { return namespace == "shop" && b.closed.Load() }})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -303,6 +307,24 @@ func TestFullFleetAndClosedNamespace(t *testing.T) {
 		b.seconds(1)
 		if n := len(b.fleet.slots()); n != 0 {
 			t.Errorf("%d slots of a namespace that is being deleted", n)
+		}
+	})
+}
+
+// TestClosedForPods: a namespace whose pods would be refused gets no slots for as long.
+func TestClosedForPods(t *testing.T) {
+	run(t, 2, func(b *bench) {
+		b.store.set(controlplane.Added, fixed(5))
+		b.seconds(3)
+		for _, c := range []struct {
+			closed bool
+			slots  int
+		}{{true, 0}, {false, 2}} {
+			b.closed.Store(c.closed)
+			b.seconds(3)
+			if n := len(b.fleet.slots()); n != c.slots {
+				t.Errorf("closed %v: %d slots, want %d", c.closed, n, c.slots)
+			}
 		}
 	})
 }

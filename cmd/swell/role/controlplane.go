@@ -23,10 +23,13 @@ import (
 	"swell.dev/swell/billing"
 	"swell.dev/swell/billing/ledger"
 	"swell.dev/swell/cmd/swell/costs"
+	"swell.dev/swell/cmd/swell/spending"
 	"swell.dev/swell/controlplane/admission"
 	"swell.dev/swell/controlplane/apiserver"
 	"swell.dev/swell/controlplane/auth"
+	"swell.dev/swell/controlplane/budgets"
 	"swell.dev/swell/controlplane/nodes"
+	"swell.dev/swell/controlplane/projects"
 	"swell.dev/swell/controlplane/quota"
 	"swell.dev/swell/controlplane/scheduler"
 	"swell.dev/swell/controlplane/sizing"
@@ -60,6 +63,9 @@ type controlPlane struct {
 	slots    *slots.Controller  // nil: prescheduling is off
 	sizing   *sizing.Controller // nil: there are no recommendations
 	quota    *quota.Counter
+	accounts *projects.Accounts
+	budgets  *budgets.Controller
+	meter    *spending.Meter
 	hubMade  atomic.Pointer[nodes.Hub] // for the ledger, which is there first
 	api      *apiserver.Server
 	apiMade  chan struct{} // closed when api is there
@@ -184,6 +190,10 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 	if c.quota, err = quota.New(quota.Config{Store: c.store, Log: c.log}); err != nil {
 		return err
 	}
+	c.accounts = projects.New(c.store)
+	if err := c.newBudgets(); err != nil {
+		return err
+	}
 	if c.api, err = c.newAPI(); err != nil {
 		return err
 	}
@@ -191,6 +201,8 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 	c.run(running, "apiserver", c.api.Run)
 	c.run(running, "nodes", c.hub.Run)
 	c.run(running, "quota", c.quota.Run)
+	c.run(running, "projects", c.accounts.Run)
+	c.run(running, "budgets", c.watchBudgets)
 	if c.slots != nil {
 		c.run(running, "slots", c.slots.Run)
 	}
@@ -242,6 +254,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 	}
 	streams := streaming.New(streaming.Config{Open: c.hub.Open})
 	policy := admission.Policy{AllowPrivileged: c.cfg.AllowPrivileged}
+	bounds := admission.Budgets{Currency: c.books.Currency()}
 	var ahead apiserver.Slots
 	if c.slots != nil {
 		ahead = c.slots
@@ -249,6 +262,8 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 	cfg := apiserver.Config{
 		Slots:     ahead,
 		Quota:     c.quota,
+		Budgets:   c.budgets,
+		Sales:     c.sales(),
 		Store:     c.store,
 		Scheduler: c.sched,
 		Admission: apiserver.Admission{
@@ -259,6 +274,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 			LimitPod: admission.LimitPod, CheckLimits: admission.CheckLimits,
 			DefaultSlotPolicy: admission.DefaultSlotPolicy, ValidateSlotPolicy: policy.ValidateSlotPolicy,
 			ValidateStartupBoost: admission.ValidateStartupBoost,
+			DefaultBudget:        bounds.Default, ValidateBudget: bounds.Validate,
 		},
 		Streams:        apiserver.Streams{Log: streams.Log, Exec: streams.Exec, PortForward: streams.PortForward},
 		Bills:          c.bills,
@@ -267,7 +283,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		ImportImage:    c.importImage,
 		ListImages:     c.listImages,
 		IssueJoinToken: c.issueJoinToken,
-		Metrics:        newMetrics(c.store, c.sched, c.slots, c.sizing),
+		Metrics:        newMetrics(c.store, c.sched, c.slots, c.sizing, c.budgets),
 		Authenticate:   users.Authenticate,
 		Authorize:      auth.Authorize,
 		Version:        c.version,

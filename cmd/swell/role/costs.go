@@ -16,7 +16,7 @@ func (c *controlPlane) openCosts(ctx context.Context) error {
 		}
 	}
 	var err error
-	if c.costs, err = costs.New(costs.Config{Ledger: c.ledger, Books: c.books}); err != nil {
+	if c.costs, err = costs.New(costs.Config{Ledger: c.ledger, Books: c.books, Plans: c.savingsPlans, Account: c.account}); err != nil {
 		return err
 	}
 	c.costs.AddTo(&c.billing)

@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"swell.dev/swell/controlplane/budgets"
 	"swell.dev/swell/controlplane/scheduler"
 	"swell.dev/swell/controlplane/sizing"
 	"swell.dev/swell/controlplane/slots"
@@ -14,9 +15,9 @@ import (
 
 // newMetrics serves the control plane's own metrics with those that the embedded etcd and Go's runtime keep
 // in the process's default registry.
-func newMetrics(s *store.Store, sched *scheduler.Scheduler, ahead *slots.Controller, sizes *sizing.Controller) http.Handler {
+func newMetrics(s *store.Store, sched *scheduler.Scheduler, ahead *slots.Controller, sizes *sizing.Controller, spent *budgets.Controller) http.Handler {
 	own := prometheus.NewRegistry()
-	own.MustRegister(storeMetrics{s}, boostMetrics{sched}, capacityMetrics{sched})
+	own.MustRegister(storeMetrics{s}, boostMetrics{sched}, capacityMetrics{sched}, budgetMetrics{spent})
 	if ahead != nil {
 		own.MustRegister(slotMetrics{ahead})
 	}

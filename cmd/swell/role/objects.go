@@ -9,7 +9,9 @@ import (
 	schedulingv1 "k8s.io/api/scheduling/v1"
 
 	"swell.dev/swell/api/v1alpha1"
+	"swell.dev/swell/cmd/swell/plans"
 	"swell.dev/swell/controlplane"
+	"swell.dev/swell/controlplane/budgets"
 	"swell.dev/swell/controlplane/store"
 )
 
@@ -49,6 +51,14 @@ func newObject(resource string) controlplane.Object {
 		return &v1alpha1.Autosize{}
 	case "usagecheckpoints":
 		return &v1alpha1.UsageCheckpoint{}
+	case "savingsplans":
+		return &v1alpha1.SavingsPlan{}
+	case "budgets":
+		return &v1alpha1.Budget{}
+	case "accountbudgets":
+		return &v1alpha1.AccountBudget{}
+	case "projects":
+		return &v1alpha1.Project{}
 	case "priorityclasses":
 		return &schedulingv1.PriorityClass{}
 	}
@@ -88,6 +98,18 @@ func durable(o controlplane.Object) controlplane.Object {
 	case *v1alpha1.Autosize:
 		out := *o
 		out.Status = v1alpha1.AutosizeStatus{}
+		return &out
+	case *v1alpha1.Budget:
+		out := *o
+		out.Status = budgets.Kept(o.Status)
+		return &out
+	case *v1alpha1.AccountBudget:
+		out := *o
+		out.Status = budgets.Kept(o.Status)
+		return &out
+	case *v1alpha1.SavingsPlan:
+		out := *o
+		out.Status = plans.Kept(o.Status)
 		return &out
 	}
 	return o

@@ -55,7 +55,7 @@ func (c *controlPlane) newSlots() (*slots.Controller, error) {
 		return nil, nil
 	}
 	return slots.New(slots.Config{
-		Store: c.store, Scheduler: c.sched, Hub: c.hub, Default: func(pod *corev1.Pod) { c.api.DefaultPod(pod) }, Log: c.log,
+		Store: c.store, Scheduler: c.sched, Hub: c.hub, Default: func(pod *corev1.Pod) { c.api.DefaultPod(pod) }, Closed: c.slotsClosed, Log: c.log,
 		PolicyOnly: c.cfg.Prescheduling.Mode == preschedulingPolicyOnly,
 		Interval:   c.cfg.Prescheduling.Interval, Day: c.cfg.Prescheduling.Day,
 	})
