@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -17,8 +18,8 @@ import (
 	"swell.dev/swell/controlplane/apiserver"
 )
 
-// HandleFOCUS adds the endpoints of FOCUS exports: focus, and focus/metadata. swell is the program's version.
-func (e *Engine) HandleFOCUS(a *API, swell string) {
+// AddFOCUS adds the endpoints of FOCUS exports: focus, and focus/metadata. swell is the program's version.
+func (e *Engine) AddFOCUS(a *API, swell string) {
 	a.Handle("focus", func(w http.ResponseWriter, r *http.Request, b apiserver.BillingRequest) error {
 		x, err := e.focusExport(r.URL.Query(), b, swell)
 		if err != nil {
@@ -32,8 +33,8 @@ func (e *Engine) HandleFOCUS(a *API, swell string) {
 			return err
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_, err = w.Write(x.metadata())
-		return err
+		_, _ = w.Write(x.metadata()) // whoever asked may be gone
+		return nil
 	}, http.MethodGet)
 }
 
@@ -45,10 +46,11 @@ type focusExport struct {
 	dataset focus.Dataset
 	period  Period
 	query   Query
+	columns *focus.Selection
 	parquet bool
 }
 
-var focusParameters = []string{"version", "dataset", "granularity", "format", "from", "to", "month", "zone", "account", "provider"}
+var focusParameters = []string{"version", "dataset", "granularity", "format", "from", "to", "month", "zone", "account", "provider", "columns"}
 
 func (e *Engine) focusExport(v url.Values, b apiserver.BillingRequest, swell string) (*focusExport, error) {
 	if err := only(v, focusParameters...); err != nil {
@@ -77,6 +79,13 @@ func (e *Engine) focusExport(v url.Values, b apiserver.BillingRequest, swell str
 		x.parquet = true
 	default:
 		return nil, &BadQuery{"format", format, "csv or parquet"}
+	}
+	var names []string
+	if v.Get("columns") != "" {
+		names = strings.Split(v.Get("columns"), ",")
+	}
+	if x.columns, err = focus.Select(focus.Columns(x.opts.Version, x.dataset), names); err != nil {
+		return nil, apierrors.NewBadRequest("query parameter columns: " + err.Error())
 	}
 	if x.period, err = PeriodOf(v, e.Now()); err != nil {
 		return nil, err
@@ -146,17 +155,17 @@ func focusInvoices(list []ledger.Invoice) []focus.Invoice {
 }
 
 func (x *focusExport) export(ctx context.Context, invoices []ledger.Invoice, w io.Writer) error {
-	columns := focus.Columns(x.opts.Version, x.dataset)
 	var out focus.Writer
 	var err error
 	if x.parquet {
-		out, err = focus.NewParquet(w, columns, map[string]string{"focus.metadata": string(x.metadata())})
+		out, err = focus.NewParquet(w, x.columns.Columns, map[string]string{"focus.metadata": string(x.metadata())})
 	} else {
-		out, err = focus.NewCSV(w, columns)
+		out, err = focus.NewCSV(w, x.columns.Columns)
 	}
 	if err != nil {
 		return err
 	}
+	out = x.columns.Of(out)
 	switch x.dataset {
 	case focus.ContractCommitment:
 		return focus.WriteCommitments(x.opts, x.plans(), x.e.Now(), out)

@@ -99,7 +99,7 @@ func TestExportsOfAnyHistory(t *testing.T) {
 		m.record(segments...)
 		want := sum(statement(t, e, Query{From: start, To: end}))
 		a := &API{}
-		e.HandleFOCUS(a, "test")
+		e.AddFOCUS(a, "test")
 		for _, query := range []string{"version=1.2", "version=1.4&granularity=hour", "version=1.4&granularity=segment&format=parquet", "version=1.2&zone=Asia/Kathmandu"} {
 			w := ok(t, a, http.MethodGet, "focus", fmt.Sprintf("%s&from=%s&to=%s", query, start.Format(time.RFC3339), end.Format(time.RFC3339)))
 			v, parquet := focus.Version14, strings.Contains(query, "parquet")
@@ -134,8 +134,8 @@ func TestInvoicesAreClosed(t *testing.T) {
 	m.record(shop, segment("lab.b", 1, 2000, 0, time.Date(2026, 10, 5, 0, 0, 0, 0, time.UTC), time.Date(2026, 10, 6, 0, 0, 0, 0, time.UTC)))
 	e := newEngine(t, m, at(3, 0, 0))
 	a := &API{}
-	e.HandleInvoices(a, m)
-	e.HandleFOCUS(a, "test")
+	e.AddInvoices(a, m)
+	e.AddFOCUS(a, "test")
 
 	var list v1alpha1.InvoiceList
 	post := func(query string) []v1alpha1.Invoice {
@@ -244,7 +244,7 @@ func TestFOCUSRequests(t *testing.T) {
 	p := dayPlan("p", "1", 500_000, billing.Scope{Project: "lab"})
 	e := newEngine(t, m, at(4, 0, 0), p)
 	a := &API{}
-	e.HandleFOCUS(a, "v9")
+	e.AddFOCUS(a, "v9")
 
 	w := ok(t, a, http.MethodGet, "focus", "from=2026-11-02&to=2026-11-03&provider=Example+Cloud")
 	if h := w.Header(); h.Get("Content-Type") != "text/csv; charset=utf-8" || h.Get("Content-Disposition") != `attachment; filename="swell-focus-1.4-cost-and-usage.csv"` {
@@ -262,6 +262,9 @@ func TestFOCUSRequests(t *testing.T) {
 	}
 	if rows := table(t, one.Body.Bytes()); len(rows) != 1 || rows[0]["SubAccountId"] != "shop" {
 		t.Errorf("of a project: %v", rows)
+	}
+	if some := ok(t, a, http.MethodGet, "focus", "from=2026-11-02&to=2026-11-03&columns=SkuId,BilledCost"); !strings.HasPrefix(some.Body.String(), "BilledCost,SkuId\n") || !strings.Contains(some.Body.String(), "\n0.06,general-purpose/default/vcpu\n") {
+		t.Errorf("selected columns: %s", some.Body)
 	}
 	commitments := ok(t, a, http.MethodGet, "focus", "dataset=contract-commitment&month=2026-11")
 	if rows := table(t, commitments.Body.Bytes()); len(rows) != 1 || rows[0]["ContractCommitmentCost"] != "28" || rows[0]["ContractCommitmentFulfillmentInterval"] != "Daily" {
@@ -288,6 +291,7 @@ func TestFOCUSRequests(t *testing.T) {
 		"format=xlsx":                             "want csv or parquet",
 		"from=yesterday":                          `from: "yesterday"`,
 		"from=2001-01-01&to=2026-01-01":           "at most",
+		"columns=Costs":                           `column "Costs": want some of BilledCost, `,
 		"colour=red":                              `colour: "red"`,
 	} {
 		if _, err := ask(t, a, http.MethodGet, "focus", query, ""); !apierrors.IsBadRequest(err) || !strings.Contains(err.Error(), says) {

@@ -2,7 +2,6 @@ package costs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -26,8 +25,8 @@ type closer interface {
 
 var invoicesResource = schema.GroupResource{Group: v1alpha1.Group, Resource: "billing/invoices"}
 
-// HandleInvoices adds the endpoints of invoices: GET lists them, POST closes a month, GET of an id has its lines.
-func (e *Engine) HandleInvoices(a *API, c closer) {
+// AddInvoices adds the endpoints of invoices: GET lists them, POST closes a month, GET of an id has its lines.
+func (e *Engine) AddInvoices(a *API, c closer) {
 	a.Handle("invoices", func(w http.ResponseWriter, r *http.Request, b apiserver.BillingRequest) error {
 		if err := wholeAccounts(b); err != nil {
 			return err
@@ -68,7 +67,7 @@ func (e *Engine) listInvoices(w http.ResponseWriter, r *http.Request) error {
 			list.Items = append(list.Items, invoiceOf(&invoices[i]))
 		}
 	}
-	return writeJSON(w, &list)
+	return WriteJSON(w, http.StatusOK, &list)
 }
 
 func (e *Engine) showInvoice(w http.ResponseWriter, r *http.Request, id string) error {
@@ -91,7 +90,7 @@ func (e *Engine) showInvoice(w http.ResponseWriter, r *http.Request, id string) 
 	for _, l := range lines.Lines() {
 		out.Lines = append(out.Lines, v1alpha1.InvoiceLine{ID: l.ID, Category: l.Category, Description: l.Description, Amount: l.Billed.String()})
 	}
-	return writeJSON(w, &out)
+	return WriteJSON(w, http.StatusOK, &out)
 }
 
 // invoiceLines works the lines of a closed invoice out again.
@@ -159,14 +158,14 @@ func (e *Engine) closeInvoices(w http.ResponseWriter, r *http.Request, c closer)
 		i.ID = v.Get("month") + "-" + account
 		if v.Get("dryRun") == "" {
 			if err := c.CloseInvoice(r.Context(), i); err != nil {
-				return err
+				return refusal(err)
 			}
 		} else {
 			i.ID = ""
 		}
 		list.Items = append(list.Items, invoiceOf(&i))
 	}
-	return writeJSON(w, &list)
+	return WriteJSON(w, http.StatusOK, &list)
 }
 
 // payers are the accounts that are charged anything in a period, or have something to correct.
@@ -191,14 +190,4 @@ func lastOf(invoices []ledger.Invoice, account string) *ledger.Invoice {
 
 func invoiceOf(i *ledger.Invoice) v1alpha1.Invoice {
 	return v1alpha1.Invoice{ID: i.ID, Account: i.Account, From: i.From.UTC(), To: i.To.UTC(), Currency: i.Currency, Total: i.Total.String(), Closed: i.Closed.UTC(), Through: i.Through}
-}
-
-func writeJSON(w http.ResponseWriter, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, err = w.Write(body)
-	return err
 }

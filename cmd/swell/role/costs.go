@@ -21,6 +21,8 @@ func (c *controlPlane) openCosts(ctx context.Context) error {
 	}
 	c.costs.AddTo(&c.billing)
 	c.costs.AddReports(&c.billing)
+	c.costs.AddFOCUS(&c.billing, c.version)
+	c.costs.AddInvoices(&c.billing, c.ledger)
 	return nil
 }
 
