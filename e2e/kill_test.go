@@ -20,6 +20,7 @@ import (
 
 	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/internal/instance"
+	"swell.dev/swell/internal/postgres"
 )
 
 // rounds of kill -9 in each loop.
@@ -106,24 +107,64 @@ func start(t *testing.T, in *instance.Instance) {
 // TestKillEverything kills the whole system, which is one process, at random moments.
 func TestKillEverything(t *testing.T) {
 	in, c := newInstance(t)
-	killLoop(t, in, c, [][]*instance.Instance{{in}})
+	killLoop(t, in, c, [][]victim{{asVictim(in)}})
 }
 
 // TestKillRoles runs the roles apart and kills the control plane, the nodelet, or both.
 func TestKillRoles(t *testing.T) {
 	control, node, c := newRoles(t)
-	killLoop(t, control, c, [][]*instance.Instance{{control}, {node}, {control, node}})
+	killLoop(t, control, c, [][]victim{{asVictim(control)}, {asVictim(node)}, {asVictim(control), asVictim(node)}})
 }
 
-// newRoles are a control plane and a nodelet that has joined it, started, with the busybox image.
-func newRoles(t *testing.T) (control, node *instance.Instance, c *kubernetes.Clientset) {
+// TestKillLedger kills, beside the roles, the PostgreSQL that the ledger is in, or all of them.
+func TestKillLedger(t *testing.T) {
+	db, err := postgres.Start(t.Context(), "..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	url, err := db.CreateDatabase(t.Context(), "ledger")
+	if err != nil {
+		t.Fatal(err)
+	}
+	control, node, c := newRoles(t, "--ledger", url)
+	ledger := victim{kill: db.Kill, again: func(t *testing.T) {
+		t.Helper()
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if err := db.Restart(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}}
+	killLoop(t, control, c, [][]victim{{ledger}, {ledger, asVictim(control)}, {ledger, asVictim(node)}, {ledger, asVictim(control), asVictim(node)}})
+}
+
+// victim is what killLoop kills, and how it is started again.
+type victim struct {
+	kill  func() error
+	again func(*testing.T)
+}
+
+func asVictim(in *instance.Instance) victim {
+	return victim{
+		kill:  func() error { return in.Signal(syscall.SIGKILL) },
+		again: func(t *testing.T) { t.Helper(); start(t, in) },
+	}
+}
+
+// newRoles are a control plane, with flags, and a nodelet that has joined it, started, with the busybox image.
+func newRoles(t *testing.T, flags ...string) (control, node *instance.Instance, c *kubernetes.Clientset) {
 	t.Helper()
 	dir := t.TempDir()
 	nodes, err := instance.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	control = newRole(t, "controlplane", filepath.Join(dir, "control"), "--node-listen", nodes)
+	control = newRole(t, "controlplane", filepath.Join(dir, "control"), append(flags, "--node-listen", nodes)...)
 	start(t, control)
 	node = newRole(t, "nodelet", filepath.Join(dir, "node"), append(join(t, control, nodes), "--node-name", "apart", "--capacity", capacity)...)
 	start(t, node)
@@ -152,7 +193,7 @@ func join(t *testing.T, control *instance.Instance, nodes string) []string {
 // killLoop kills one of the groups of victims at random moments, also in the middle of creates and
 // resizes, starts them again, and shows that nothing that was answered is lost, no container restarts, and
 // every second is metered once.
-func killLoop(t *testing.T, in *instance.Instance, c *kubernetes.Clientset, victims [][]*instance.Instance) {
+func killLoop(t *testing.T, in *instance.Instance, c *kubernetes.Clientset, victims [][]victim) {
 	t.Helper()
 	const ns = metav1.NamespaceDefault
 	seed := uint64(time.Now().UnixNano())
@@ -183,14 +224,14 @@ func killLoop(t *testing.T, in *instance.Instance, c *kubernetes.Clientset, vict
 		<-timer.C
 		group := victims[random.IntN(len(victims))]
 		for _, victim := range group {
-			if err := victim.Signal(syscall.SIGKILL); err != nil {
+			if err := victim.kill(); err != nil {
 				t.Fatal(err)
 			}
 		}
 		created := <-answered
 		<-resized
 		for _, victim := range group {
-			start(t, victim)
+			victim.again(t)
 		}
 		if created {
 			pod := await(t, c, ns, name, "ready", ready)

@@ -182,14 +182,14 @@ func (s *Server) Log() string {
 
 // Restart stops it at once, as a crash does, and starts it again on the same port and data.
 func (s *Server) Restart(ctx context.Context) error {
-	if err := s.quit(); err != nil {
+	if err := s.Kill(); err != nil {
 		return err
 	}
 	return s.run(ctx)
 }
 
-// quit is PostgreSQL's immediate shutdown: nothing is finished, and the next start recovers.
-func (s *Server) quit() error {
+// Kill is PostgreSQL's immediate shutdown: nothing is finished, and the next start, by Restart, recovers.
+func (s *Server) Kill() error {
 	if s.process == nil {
 		return nil
 	}
@@ -206,7 +206,7 @@ func (s *Server) quit() error {
 
 // Stop ends it and removes its folder.
 func (s *Server) Stop() error {
-	err := s.quit()
+	err := s.Kill()
 	if s.log != nil {
 		err = errors.Join(err, s.log.Close())
 	}
