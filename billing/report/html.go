@@ -10,6 +10,7 @@ import (
 	"io"
 	"math/big"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -165,7 +166,7 @@ func (o *Overview) tiles(places int) []tile {
 	}
 	note := ""
 	if o.Resized.Resizes > 0 {
-		note = number(fmt.Sprint(o.Resized.Resizes)) + " resizes"
+		note = counted(o.Resized.Resizes, "resize")
 	}
 	return append(out, tile{"Pod-hours", number(podHours(t.Millis, 1)), "", note})
 }
@@ -338,13 +339,10 @@ func (o *Overview) resizes(v *view) {
 	}
 	for i := range o.Resized.Pods {
 		p := &o.Resized.Pods[i]
-		l := lane{Pod: p.Pod, Project: p.Project, Resizes: fmt.Sprintf("%d resizes", p.Resizes)}
+		l := lane{Pod: p.Pod, Project: p.Project, Resizes: counted(p.Resizes, "resize")}
 		from, to := p.Sizes[0].From, p.Sizes[len(p.Sizes)-1].To
 		x := func(ms int64) px { return px(laneWidth * float64(ms-from) / float64(to-from)) }
 		l.From, l.To = minute(from, q.Zone), minute(to, q.Zone)
-		if p.Resizes == 1 {
-			l.Resizes = "1 resize"
-		}
 		cpuLow, cpuHigh, memLow, memHigh := p.Sizes[0].CPUMilli, int64(0), p.Sizes[0].MemoryBytes, int64(0)
 		for _, s := range p.Sizes {
 			cpuLow, cpuHigh = min(cpuLow, s.CPUMilli), max(cpuHigh, s.CPUMilli)
@@ -356,10 +354,17 @@ func (o *Overview) resizes(v *view) {
 		l.Memory = steps(p.Sizes, x, memHigh, func(s *Size) int64 { return s.MemoryBytes })
 		v.Resized = append(v.Resized, l)
 	}
-	v.ResizedNote = fmt.Sprintf("%s resizes of %s pods.", number(fmt.Sprint(o.Resized.Resizes)), number(fmt.Sprint(o.Resized.InAll)))
+	v.ResizedNote = counted(o.Resized.Resizes, "resize") + " of " + counted(o.Resized.InAll, "pod") + "."
 	if o.Resized.InAll > len(o.Resized.Pods) {
 		v.ResizedNote += fmt.Sprintf(" Shown are the %d that were resized most.", len(o.Resized.Pods))
 	}
+}
+
+func counted(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return number(strconv.Itoa(n)) + " " + what
 }
 
 func minute(ms int64, zone *time.Location) string {

@@ -21,6 +21,7 @@ type PodSizes struct {
 	Project, Pod, UID string
 	Sizes             []Size // by time; neighbours differ
 	Resizes           int    // also of what isn't in Sizes
+	beyond            Size   // the latest that isn't in Sizes
 }
 
 // Size is a pod's size for a time.
@@ -85,8 +86,15 @@ func (p *PodSizes) add(size Size) {
 		return
 	}
 	if len(p.Sizes) >= mostSizes {
-		if last := &p.Sizes[len(p.Sizes)-1]; at == len(p.Sizes) && !last.same(&size) {
-			p.Resizes++
+		last := p.beyond
+		if last.To == 0 {
+			last = p.Sizes[len(p.Sizes)-1]
+		}
+		if size.From >= last.To {
+			if !last.same(&size) {
+				p.Resizes++
+			}
+			p.beyond = size
 		}
 		return
 	}
@@ -118,11 +126,18 @@ func (p *PodSizes) count() int {
 	return n
 }
 
+// forget makes room: pods of one size go first, then those with the fewest resizes.
 func (r *resizing) forget() {
-	for _, p := range byResizes(r.pods)[keptPods:] {
-		if n := p.count(); n > 0 {
-			r.resizes, r.inAll = r.resizes+n, r.inAll+1
+	for uid, p := range r.pods {
+		if p.count() == 0 {
+			delete(r.pods, uid)
 		}
+	}
+	if len(r.pods) <= keptPods {
+		return
+	}
+	for _, p := range byResizes(r.pods)[keptPods:] {
+		r.resizes, r.inAll = r.resizes+p.count(), r.inAll+1
 		delete(r.pods, p.UID)
 	}
 }
