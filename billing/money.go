@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/big"
 	"math/bits"
+	"strconv"
 	"strings"
 )
 
@@ -85,11 +86,24 @@ func (m Money) Float() float64 {
 
 // String writes all decimal places but trailing zeros.
 func (m Money) String() string {
-	s := decimal(m.big(), moneyPlaces)
-	if strings.Contains(s, ".") {
-		s = strings.TrimRight(strings.TrimRight(s, "0"), ".")
+	var buf [48]byte
+	b := buf[:0]
+	if m.hi < 0 {
+		b, m = append(b, '-'), m.Neg()
 	}
-	return s
+	// The quotient is below 2⁶⁴, since hi is below 2⁶³ and with it below 10¹⁹.
+	q, low := bits.Div64(uint64(m.hi), m.lo, 1e19)
+	b = strconv.AppendUint(b, q/100, 10)
+	if q%100 == 0 && low == 0 {
+		return string(b)
+	}
+	b = append(b, '.', byte('0'+q/10%10), byte('0'+q%10))
+	end := len(b) + 19
+	for i := end - 1; i >= end-19; i-- {
+		buf[i] = byte('0' + low%10)
+		low /= 10
+	}
+	return strings.TrimRight(string(buf[:end]), "0")
 }
 
 // Fixed writes m with a number of decimal places, rounded half to even.

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/big"
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -156,5 +157,30 @@ func TestDiscounts(t *testing.T) {
 		if d, err := ParseDiscount(bad); err == nil {
 			t.Errorf("%q is read as %s", bad, d)
 		}
+	}
+}
+
+// TestMoneyText: what is written is what big integers say, and is read as the same.
+func TestMoneyText(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 9))
+	check := func(m Money) {
+		t.Helper()
+		want := decimal(m.big(), moneyPlaces)
+		if want = strings.TrimRight(want, "0"); strings.HasSuffix(want, ".") {
+			want = want[:len(want)-1]
+		}
+		if got := m.String(); got != want {
+			t.Fatalf("%v is written %s, want %s", m, got, want)
+		}
+		if back, err := ParseMoney(m.String()); m.big().BitLen() <= 126 && (err != nil || back != m) {
+			t.Fatalf("%s is read as %v, %v", m, back, err)
+		}
+	}
+	for _, m := range []Money{{}, {lo: 1}, {lo: 1, hi: 1<<63 - 1}, {hi: -1 << 63, lo: 1}, {hi: -1, lo: 1<<64 - 1}, {hi: 54, lo: 3875820019684212736}, {hi: 542, lo: 1864712049423024128}} {
+		check(m)
+	}
+	for range 20000 {
+		check(Money{int64(r.Uint64()) >> r.IntN(64), r.Uint64() >> r.IntN(64)})
+		check(Quantity(r.Int64N(1e12) * 1_000_000).At(Price(r.Int64N(1e6) * 1_000_000)))
 	}
 }

@@ -197,7 +197,7 @@ func (p *commitmentParents) add(r *record) {
 	if r.null("ContractApplied") {
 		return
 	}
-	o, err := parseObject(r.text("ContractApplied"), false)
+	o, err := r.c.objects.parse(r.text("ContractApplied"))
 	if err != nil {
 		return
 	}

@@ -49,7 +49,7 @@ func (c *checker) header(t Table, v Version, d Dataset) {
 		all[columns[i].Name] = &columns[i]
 	}
 	c.columns = make([]*Column, len(c.names))
-	c.checks = make([]func(string) (string, string), len(c.names))
+	c.checks = make([]func(*checker, string) (string, string), len(c.names))
 	for i, name := range c.names {
 		if _, twice := c.index[name]; twice {
 			c.report.found(Violation{0, name, ruleOnce, "it is there twice"})
@@ -114,17 +114,17 @@ func physicalProblem(t Table, i int, c Column) (rule, problem string) {
 }
 
 // valueCheck answers what is checked of each value of a column.
-func valueCheck(c Column) func(string) (string, string) {
+func valueCheck(c Column) func(*checker, string) (string, string) {
 	switch {
 	case c.Type == Decimal:
-		return func(s string) (string, string) {
+		return func(_ *checker, s string) (string, string) {
 			if !numberForm.MatchString(s) {
 				return ruleDecimal, fmt.Sprintf("it is %q", s)
 			}
 			return "", ""
 		}
 	case c.Type == DateTime:
-		return func(s string) (string, string) {
+		return func(_ *checker, s string) (string, string) {
 			if _, err := time.Parse(timeForm, s); err != nil || !momentForm.MatchString(s) {
 				return ruleDateTime, fmt.Sprintf("it is %q", s)
 			}
@@ -135,21 +135,25 @@ func valueCheck(c Column) func(string) (string, string) {
 		if slices.Contains(keyValues, c.Name) {
 			rule, flat = ruleKeyValue, true
 		}
-		return func(s string) (string, string) {
-			if _, err := parseObject(s, flat); err != nil {
+		return func(k *checker, s string) (string, string) {
+			o, err := k.objects.parse(s)
+			if err == nil && flat {
+				err = nested(o)
+			}
+			if err != nil {
 				return rule, err.Error()
 			}
 			return "", ""
 		}
 	case slices.Contains(currencies, c.Name):
-		return func(s string) (string, string) {
+		return func(_ *checker, s string) (string, string) {
 			if !currencyForm.MatchString(s) {
 				return ruleCurrency, fmt.Sprintf("it is %q", s)
 			}
 			return "", ""
 		}
 	}
-	return func(s string) (string, string) {
+	return func(_ *checker, s string) (string, string) {
 		switch {
 		case slices.Contains(placeholders, s):
 			return ruleString, fmt.Sprintf("it is %q", s)

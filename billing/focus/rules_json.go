@@ -19,7 +19,7 @@ func object(in Version, d Dataset, column string, with []string, text string, br
 		if r.null(column) {
 			return ""
 		}
-		o, err := parseObject(r.text(column), false)
+		o, err := r.c.objects.parse(r.text(column))
 		if err != nil {
 			return ""
 		}

@@ -74,14 +74,15 @@ type checker struct {
 	report  *Report
 	names   []string
 	columns []*Column // of the names; nil: none of FOCUS's
-	checks  []func(text string) (rule, problem string)
+	checks  []func(c *checker, text string) (rule, problem string)
+	objects objects
 	index   map[string]int
 	rules   []rule
 	files   []fileRule
 }
 
 func newChecker(t Table, v Version, d Dataset) *checker {
-	c := &checker{report: &Report{}, names: t.names(), index: map[string]int{}}
+	c := &checker{report: &Report{}, names: t.names(), index: map[string]int{}, objects: objects{}}
 	c.header(t, v, d)
 	for _, r := range rules {
 		if r.in&v != 0 && r.dataset == d && c.hasAll(r.columns()) {
@@ -115,7 +116,7 @@ func (c *checker) row(fields []field) {
 				c.broken(c.names[i], ruleNotNull, "it is null")
 			}
 		case c.checks[i] != nil:
-			if rule, problem := c.checks[i](f.text); problem != "" {
+			if rule, problem := c.checks[i](c, f.text); problem != "" {
 				c.broken(c.names[i], rule, problem)
 			}
 		}
