@@ -22,7 +22,12 @@ type Handler func(http.ResponseWriter, *http.Request, apiserver.BillingRequest) 
 // before it serves.
 type API struct {
 	endpoints map[string]endpoint
+	turns     chan struct{} // of those that read: each may read the whole ledger
 }
+
+// mostReaders bounds the memory and the cores that reports and exports take from the control plane they are asked of.
+// Who comes when there are so many waits for as long as it cares to.
+const mostReaders = 4
 
 type endpoint struct {
 	methods []string
@@ -32,7 +37,7 @@ type endpoint struct {
 // Handle adds an endpoint: its name, or "name/" for all that begin so. GET is HEAD as well.
 func (a *API) Handle(name string, serve Handler, methods ...string) {
 	if a.endpoints == nil {
-		a.endpoints = map[string]endpoint{}
+		a.endpoints, a.turns = map[string]endpoint{}, make(chan struct{}, mostReaders)
 	}
 	if slices.Contains(methods, http.MethodGet) {
 		methods = append(methods, http.MethodHead)
@@ -53,6 +58,14 @@ func (a *API) Serve(w http.ResponseWriter, r *http.Request, b apiserver.BillingR
 		return apierrors.NewNotFound(gr, b.Endpoint)
 	case !slices.Contains(e.methods, r.Method):
 		return apierrors.NewMethodNotSupported(gr, strings.ToLower(r.Method))
+	}
+	if r.Method != http.MethodPost {
+		select {
+		case a.turns <- struct{}{}:
+			defer func() { <-a.turns }()
+		case <-r.Context().Done():
+			return r.Context().Err()
+		}
 	}
 	err := e.serve(w, r, b)
 	var bad *BadQuery
