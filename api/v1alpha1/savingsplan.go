@@ -97,24 +97,48 @@ type SavingsPlanUse struct {
 	Percent   string      `json:"percent"`
 }
 
-// SavingsForecast is what a plan would have done to what was used, and what it may do.
+// SavingsForecast is what a plan would have done to what was used, and what is to be feared. Amounts are of the time
+// that it is made from; percentages are shares of the list cost.
 type SavingsForecast struct {
-	From        metav1.Time `json:"from"`
-	To          metav1.Time `json:"to"`
-	Intervals   int32       `json:"intervals"`   // of history that it's made from
-	List        string      `json:"list"`        // eligible use at list, after the plans that there are
-	Cost        string      `json:"cost"`        // with the plan
-	Saving      string      `json:"saving"`      // negative: the plan costs more than it saves
-	Percent     string      `json:"percent"`     // saving of list
-	Utilisation string      `json:"utilisation"` // of the commitment
-	Best        string      `json:"best"`        // the commitment that would have saved most
-	// OutOfSamplePercent is what commitments saved that were chosen by the time before: what to expect.
+	From          metav1.Time `json:"from"`
+	To            metav1.Time `json:"to"`
+	Days          int32       `json:"days"`          // whole ones of the plan's zone
+	List          string      `json:"list"`          // eligible use, after the plans that there are
+	Cost          string      `json:"cost"`          // with the plan
+	Saving        string      `json:"saving"`        // negative: the plan costs more than it saves
+	SavingPercent string      `json:"savingPercent"` //
+	Utilisation   string      `json:"utilisation"`   // of the commitments
+	Best          string      `json:"best"`          // the commitment that would have saved most
+	// OutOfSamplePercent is what commitments saved that were chosen by the weeks before: what is to be expected.
 	OutOfSamplePercent string `json:"outOfSamplePercent,omitempty"`
-	WorstMonth         string `json:"worstMonth,omitempty"`        // and what was saved in it
-	ChanceOfLoss       string `json:"chanceOfLoss,omitempty"`      // percent
-	ChanceOfLossOf     string `json:"chanceOfLossOf,omitempty"`    // how that was worked out
-	RegretPercent      string `json:"regretPercent,omitempty"`     // of list, against the best in hindsight
-	WorstIntervalLoss  string `json:"worstIntervalLoss,omitempty"` // most that one interval cost more than list
+	RegretPercent      string `json:"regretPercent,omitempty"` // paid more than with the best in hindsight
+	Tests              int32  `json:"tests,omitempty"`         // out of sample
+	TestsLost          int32  `json:"testsLost,omitempty"`     // in which the plan cost more than list
+	WorstFrom          string `json:"worstFrom"`               // the 30 days in a row that saved least: their first day
+	WorstSaving        string `json:"worstSaving"`
+	WorstPercent       string `json:"worstPercent"`
+	// ChanceToLose is the share of 2,000 terms, drawn from the history in blocks of a week, in which the plan costs
+	// more than list.
+	ChanceToLose string `json:"chanceToLose"`
+}
+
+// SavingsRecommendation is a plan that would have paid.
+type SavingsRecommendation struct {
+	Offer      string          `json:"offer"`
+	Interval   SavingsInterval `json:"interval"`
+	TermDays   int32           `json:"termDays"`
+	TimeZone   string          `json:"timeZone"`
+	Scope      SavingsScope    `json:"scope,omitzero"`
+	Commitment string          `json:"commitment"` // 0: none would have saved
+	Currency   string          `json:"currency"`
+	Forecast   SavingsForecast `json:"forecast"` // of that commitment
+}
+
+// SavingsRecommendationList has the one that saves most first. Served as
+// /apis/swell.dev/v1alpha1/billing/recommend?offer&days&zone&account&project&class.
+type SavingsRecommendationList struct {
+	metav1.TypeMeta `json:",inline"`
+	Items           []SavingsRecommendation `json:"items"`
 }
 
 // SavingsPlanList is a list of plans.

@@ -47,7 +47,7 @@ type app struct {
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.newRunCommand(), a.newPsCommand(), a.newResizeCommand(), a.newLogsCommand(), a.newExecCommand(),
-		a.newRmCommand(), a.newNodesCommand(), a.newImageCommand(), a.newBillCommand(), a.newRecommendCommand(), a.newVersionCommand(),
+		a.newRmCommand(), a.newNodesCommand(), a.newImageCommand(), a.newBillCommand(), a.newBudgetCommand(), a.newRecommendCommand(), a.newVersionCommand(),
 	}
 }
 

@@ -72,6 +72,18 @@ func (e *Engine) cover(ctx context.Context, q Query) (*coverage, error) {
 	return c, nil
 }
 
+// Uses answers what became of the intervals of plans that begin in a query's time.
+func (e *Engine) Uses(ctx context.Context, q Query) ([]plan.Use, error) {
+	if err := q.Check(); err != nil {
+		return nil, err
+	}
+	c, err := e.cover(ctx, e.fix(q))
+	if err != nil {
+		return nil, err
+	}
+	return c.uses, nil
+}
+
 // plansOf are the plans that have to do with a query's time.
 func plansOf(q Query) []*billing.Plan {
 	from, to := plan.Whole(q.plans, q.From.UnixMilli(), q.To.UnixMilli())

@@ -83,9 +83,13 @@ func (c *controlPlane) market() plans.Market {
 	}}
 }
 
+// sales sells savings plans, and begins what is told of them.
 func (c *controlPlane) sales() apiserver.Sales {
 	m := c.market()
-	return apiserver.Sales{Complete: m.Complete, Validate: m.Validate}
+	advisor := &plans.Advisor{Market: m, Engine: c.costs, Plans: c.savingsPlans}
+	advisor.AddTo(&c.billing)
+	c.keeper = plans.NewKeeper(c.store, c.costs, c.log)
+	return apiserver.Sales{Complete: m.Complete, Validate: m.Validate, Forecast: advisor.Forecast, Changed: c.keeper.Changed}
 }
 
 // savingsPlans are those that were bought, returned ones too.

@@ -23,6 +23,7 @@ import (
 	"swell.dev/swell/billing"
 	"swell.dev/swell/billing/ledger"
 	"swell.dev/swell/cmd/swell/costs"
+	"swell.dev/swell/cmd/swell/plans"
 	"swell.dev/swell/cmd/swell/spending"
 	"swell.dev/swell/controlplane/admission"
 	"swell.dev/swell/controlplane/apiserver"
@@ -66,6 +67,7 @@ type controlPlane struct {
 	accounts *projects.Accounts
 	budgets  *budgets.Controller
 	meter    *spending.Meter
+	keeper   *plans.Keeper
 	hubMade  atomic.Pointer[nodes.Hub] // for the ledger, which is there first
 	api      *apiserver.Server
 	apiMade  chan struct{} // closed when api is there
@@ -203,6 +205,7 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 	c.run(running, "quota", c.quota.Run)
 	c.run(running, "projects", c.accounts.Run)
 	c.run(running, "budgets", c.watchBudgets)
+	c.run(running, "savings plans", c.keeper.Run)
 	if c.slots != nil {
 		c.run(running, "slots", c.slots.Run)
 	}
