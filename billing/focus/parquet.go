@@ -41,9 +41,7 @@ func NewParquet(w io.Writer, columns []Column, meta map[string]string) (Writer, 
 			n = parquet.Decimal(scale, precision, parquet.FixedLenByteArrayType(16))
 		case DateTime:
 			n = parquet.Timestamp(parquet.Millisecond)
-		case JSON:
-			n = parquet.Encoded(parquet.JSON(), &parquet.RLEDictionary)
-		default:
+		default: // JSON too: readers have bytes for the type of that name, and FOCUS wants a string
 			n = parquet.Encoded(parquet.String(), &parquet.RLEDictionary)
 		}
 		if c.Nullable {
