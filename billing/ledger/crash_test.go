@@ -30,7 +30,13 @@ func childMain(where string) error {
 	if err != nil {
 		return err
 	}
+	shrink(l) // so that it is also killed while it packs
 	lines := make(chan string)
+	go func() {
+		if err := l.Tend(ctx, 0, func(err error) { lines <- err.Error() }); err != nil {
+			lines <- err.Error()
+		}
+	}()
 	for g := range 4 {
 		go func() {
 			for i := int64(1); ; i++ {

@@ -146,15 +146,16 @@ func (o *oracle) filter(r *rand.Rand, all []usagev1.Segment) (Filter, mark) {
 // for parts of it all the while. Between the steps the store does what it does in the background.
 func TestAgainstTheOracle(t *testing.T) {
 	eachStore(t, func(t *testing.T, place func() string) {
-		for seed := range uint64(4) {
+		for seed := range uint64(2) {
 			r := rand.New(rand.NewPCG(seed, 1))
 			o := &oracle{open: map[string][]usagev1.Segment{}}
 			l := openLedger(t, place())
+			shrink(l)
 			segments := world(r, 60)
 			left := slices.Concat(segments, segments[:len(segments)/2])
 			r.Shuffle(len(left), func(i, j int) { left[i], left[j] = left[j], left[i] })
 			for len(left) > 0 {
-				n := min(len(left), 1+r.IntN(20))
+				n := min(len(left), 1+r.IntN(40))
 				batch := left[:n]
 				left = left[n:]
 				if r.IntN(3) == 0 {
@@ -173,10 +174,15 @@ func TestAgainstTheOracle(t *testing.T) {
 				if r.IntN(3) == 0 {
 					o.setOpen(t, l, r, segments)
 				}
+				if r.IntN(8) == 0 {
+					if err := l.tend(t.Context(), begin.Add(time.Duration(r.IntN(9)*24)*time.Hour), 0); err != nil {
+						t.Fatal(err)
+					}
+				}
 				if record := newest(t, l); len(o.marks) == 0 || record > o.marks[len(o.marks)-1].record {
 					o.marks = append(o.marks, mark{record, len(o.closed), len(o.corrections)})
 				}
-				for range 3 {
+				for range 4 {
 					f, m := o.filter(r, segments)
 					if got, want := all(t, l, f), o.segments(f, m); !sameSegments(got, want) {
 						t.Fatalf("seed %d, %+v: %d segments, want %d\n%+v\n%+v", seed, f, len(got), len(want), got, want)

@@ -177,13 +177,13 @@ func (p *postgres) close() error {
 // failed says which ledger it was, and whether another try may succeed.
 func (p *postgres) failed(err error) error {
 	if unreachable(err) {
-		return fmt.Errorf("ledger %s: %w: %w", p.name, errUnreachable, err)
+		return &StoreError{p.name, fmt.Errorf("%w: %w", errUnreachable, err)}
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Code == "53100" {
 		err = fmt.Errorf("the database's disk is full: free some space; what was acknowledged is safe: %w", err)
 	}
-	return fmt.Errorf("ledger %s: %w", p.name, err)
+	return &StoreError{p.name, err}
 }
 
 func unreachable(err error) bool {
@@ -198,7 +198,7 @@ func unreachable(err error) bool {
 			return true
 		}
 		switch pg.Code {
-		case "25006", "40001", "40P01", "53300": // a standby for now; serialization; deadlock; too many clients
+		case "25006", "40001", "40P01", "53300", noPartition: // a standby for now; serialization; deadlock; too many clients
 			return true
 		}
 		return false
@@ -260,10 +260,19 @@ func (p *postgres) record(ctx context.Context, rows []*row, lives []Lifecycle) e
 		return insertLives(ctx, tx, lives)
 	})
 	if err != nil {
+		var pg *pgconn.PgError
+		if errors.As(err, &pg) && pg.Code == noPartition { // it was dropped beside us, and is made anew
+			p.mu.Lock()
+			clear(p.days)
+			p.mu.Unlock()
+		}
 		return p.failed(err)
 	}
 	return nil
 }
+
+// noPartition is PostgreSQL's code of a row that no partition takes (and of one that a check refuses).
+const noPartition = "23514"
 
 // claim enters the rows' ids in the index over all days and sets their verdicts.
 func claim(ctx context.Context, tx pgx.Tx, rows []*row, horizon int64) error {

@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -48,4 +49,97 @@ func (p *postgres) makeDay(ctx context.Context, day int64) error {
 		p.days[day] = true
 	}
 	return err
+}
+
+// ahead is for how many days there are partitions before they begin.
+const ahead = 7
+
+func (p *postgres) urgent() <-chan struct{} { return nil }
+
+func (p *postgres) tend(ctx context.Context, now time.Time, horizon int64) error {
+	today := dayOf(now.UnixMilli())
+	for day := today; day <= today+ahead; day++ {
+		if err := p.makeDay(ctx, day); err != nil {
+			return p.failed(err)
+		}
+	}
+	if horizon == noHorizon {
+		return nil
+	}
+	if _, err := p.pool.Exec(ctx, "UPDATE swell.ledger SET horizon_ms = $1 WHERE horizon_ms < $1", horizon); err != nil {
+		return p.failed(err)
+	}
+	if _, err := p.pool.Exec(ctx, "DELETE FROM swell.lifecycles WHERE ended_ms < $1", horizon); err != nil {
+		return p.failed(err)
+	}
+	days, err := p.daysBefore(ctx, dayOf(horizon))
+	if err != nil {
+		return p.failed(err)
+	}
+	for _, day := range days {
+		if err := p.dropDay(ctx, day, horizon); err != nil {
+			return p.failed(err)
+		}
+	}
+	return nil
+}
+
+// daysBefore answers the days before one that have a table, also one that isn't attached any more.
+func (p *postgres) daysBefore(ctx context.Context, day int64) ([]int64, error) {
+	rows, err := p.pool.Query(ctx, `SELECT to_date(right(relname, 10), 'YYYY_MM_DD') FROM pg_class
+		WHERE relnamespace = 'swell'::regnamespace AND relkind = 'r' AND relname ~ '^segments_[0-9]{4}_[0-9]{2}_[0-9]{2}$' ORDER BY 1`)
+	if err != nil {
+		return nil, err
+	}
+	dates, err := pgx.CollectRows(rows, pgx.RowTo[time.Time])
+	var out []int64
+	for _, d := range dates {
+		if is := dayOf(d.UnixMilli()); is < day {
+			out = append(out, is)
+		}
+	}
+	return out, err
+}
+
+// dropDay drops a day if everything in it ended before the horizon. Detaching beside readers waits for those that may
+// read it; what was recorded in the meantime is seen after it, when nothing can be any more.
+func (p *postgres) dropDay(ctx context.Context, day, horizon int64) error {
+	name := pgx.Identifier{"swell", partitionOf(day)}.Sanitize()
+	later := func() (found bool, err error) {
+		err = p.pool.QueryRow(ctx, "SELECT EXISTS (SELECT FROM "+name+" WHERE end_ms >= $1)", horizon).Scan(&found)
+		return found, err
+	}
+	if found, err := later(); found || err != nil {
+		return err
+	}
+	p.mu.Lock()
+	delete(p.days, day)
+	p.mu.Unlock()
+	var pending bool
+	switch err := p.pool.QueryRow(ctx, "SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = $1::regclass", name).Scan(&pending); {
+	case errors.Is(err, pgx.ErrNoRows): // a try before this one has detached it
+	case err != nil:
+		return err
+	default:
+		how := "CONCURRENTLY"
+		if pending {
+			how = "FINALIZE"
+		}
+		if _, err := p.pool.Exec(ctx, fmt.Sprintf("ALTER TABLE swell.segments DETACH PARTITION %s %s", name, how)); err != nil {
+			return fmt.Errorf("partition %s: %w", name, err)
+		}
+	}
+	if found, err := later(); err != nil {
+		return err
+	} else if found {
+		return p.makeDay(ctx, day)
+	}
+	// The ids first, with what they are of: whoever is interrupted goes on with what is left.
+	if _, err := p.pool.Exec(ctx, "DELETE FROM swell.ids i USING "+name+" s WHERE i.pod = s.pod_uid AND i.generation = s.generation AND i.sequence = s.sequence"); err != nil {
+		return fmt.Errorf("partition %s: %w", name, err)
+	}
+	if _, err := p.pool.Exec(ctx, "DROP TABLE "+name); err != nil {
+		return fmt.Errorf("partition %s: %w", name, err)
+	}
+	return nil
 }

@@ -20,6 +20,7 @@ type row struct {
 	data       []byte // see appendContents
 	digest     int64  // of what a second copy must repeat
 	verdict    verdict
+	record     int64 // where the store says so
 }
 
 type verdict uint8

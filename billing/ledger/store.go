@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"math"
 	"time"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
@@ -18,8 +19,16 @@ type store interface {
 	// finds that it is there already.
 	append(ctx context.Context, f *fact, guard func(known []fact) (there bool, err error)) error
 	snapshot(ctx context.Context) (snapshot, error)
+	// tend does what is to be done in the background: it prepares partitions, packs what has arrived, and drops days of
+	// which everything ended before the horizon (Unix milliseconds). What ended before it isn't recorded any more.
+	tend(ctx context.Context, now time.Time, horizon int64) error
+	// urgent is sent to when tend has something to do before its time.
+	urgent() <-chan struct{}
 	close() error
 }
+
+// noHorizon is before all.
+const noHorizon = math.MinInt64
 
 // snapshot is what a store held at one moment.
 type snapshot interface {

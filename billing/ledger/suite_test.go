@@ -114,3 +114,10 @@ func newest(t testing.TB, l *Ledger) int64 {
 	}
 	return n
 }
+
+// shrink makes a SQLite ledger pack as if it were a large one.
+func shrink(l *Ledger) {
+	if s, is := l.store.(*sqlite); is {
+		s.limits = limits{packAt: 10, maxArrivals: 40, minRun: 5, minLate: 3, maxRuns: 3}
+	}
+}

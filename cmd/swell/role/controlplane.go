@@ -213,6 +213,9 @@ func (c *controlPlane) serve(ctx context.Context, apiListener, nodeListener net.
 		c.run(running, "sizing", c.sizing.Run)
 	}
 	c.run(running, "ledger of capacity", c.followPods)
+	c.run(running, "ledger", func(ctx context.Context) error {
+		return c.ledger.Tend(ctx, c.cfg.LedgerRetention.duration(), func(err error) { c.log.Error("ledger", "cause", err) })
+	})
 	c.run(running, "store", func(ctx context.Context) error {
 		select {
 		case <-c.store.Lost():

@@ -35,6 +35,7 @@ type controlPlaneConfig struct {
 	TokenFile       string
 	PriceFile       string
 	Ledger          string
+	LedgerRetention days
 	Prescheduling   preschedulingConfig
 	Sizing          sizingConfig
 }
@@ -52,6 +53,7 @@ func (c *controlPlaneConfig) flags(f *pflag.FlagSet, nodeListen string) {
 	c.Prescheduling.flags(f)
 	c.Sizing.flags(f)
 	f.StringVar(&c.Ledger, "ledger", "", "where metering segments are kept: a folder (SQLite; default DATA-DIR/ledger), or a database such as postgres://swell@db.example.com/swell")
+	f.Var(&c.LedgerRetention, "ledger-retention", "how long after their end segments are kept at least, in days such as 800d; 0: for ever")
 	f.StringVar(&c.PriceFile, "price-file", billing.DefaultBook, "prices to bill by: a file, a folder of files, or "+strings.Join(billing.Shipped(), " or "))
 }
 
