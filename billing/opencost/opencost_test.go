@@ -359,3 +359,32 @@ func TestErrorsAndBounds(t *testing.T) {
 		t.Errorf("one too many: %v", err)
 	}
 }
+
+// FuzzParse: whatever a client asks, it is refused or answered, and what is chosen by no filter is everything.
+func FuzzParse(f *testing.F) {
+	f.Add("window=1d&aggregate=namespace,label:app&filter=namespace:%22a%22,%22b%22%2Blabel[app]!:%22web%22")
+	f.Add("window=month&accumulate=day&filterLabels=a:b&includeIdle=1")
+	f.Add("window=2026-10-01T00:00:00Z,2026-11-01T00:00:00Z&step=month&filter= pod : ")
+	f.Fuzz(func(t *testing.T, params string) {
+		v, err := url.ParseQuery(params)
+		if err != nil {
+			return
+		}
+		r, err := Parse(v, now)
+		if err != nil {
+			return
+		}
+		if last := r.sets[len(r.sets)-1]; !r.sets[0].Start.Equal(r.Window.Start) || !last.End.Equal(r.Window.End) || len(r.Cuts()) != len(r.sets)+1 {
+			t.Fatalf("%s: sets from %s to %s in a window from %s to %s", params, r.sets[0].Start, last.End, r.Window.Start, r.Window.End)
+		}
+		a := New(r, "swell")
+		for _, c := range charges() {
+			if err := a.Add(&c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(r.filters) == 0 && a.count == 0 {
+			t.Fatalf("%s: nothing is answered", params)
+		}
+	})
+}

@@ -343,15 +343,18 @@ func (o *Overview) resizes(v *view) {
 		from, to := p.Sizes[0].From, p.Sizes[len(p.Sizes)-1].To
 		x := func(ms int64) px { return px(laneWidth * float64(ms-from) / float64(to-from)) }
 		l.From, l.To = minute(from, q.Zone), minute(to, q.Zone)
-		cpuLow, cpuHigh, memLow, memHigh := p.Sizes[0].CPUMilli, int64(0), p.Sizes[0].MemoryBytes, int64(0)
+		low, high := p.Sizes[0], p.Sizes[0]
 		for _, s := range p.Sizes {
-			cpuLow, cpuHigh = min(cpuLow, s.CPUMilli), max(cpuHigh, s.CPUMilli)
-			memLow, memHigh = min(memLow, s.MemoryBytes), max(memHigh, s.MemoryBytes)
+			low = Size{CPUMilli: min(low.CPUMilli, s.CPUMilli), MemoryBytes: min(low.MemoryBytes, s.MemoryBytes), GPUMilli: min(low.GPUMilli, s.GPUMilli)}
+			high = Size{CPUMilli: max(high.CPUMilli, s.CPUMilli), MemoryBytes: max(high.MemoryBytes, s.MemoryBytes), GPUMilli: max(high.GPUMilli, s.GPUMilli)}
 		}
-		l.Sizes = between(vcpus(cpuLow), vcpus(cpuHigh), "vCPU") + ", " + between(gibs(memLow), gibs(memHigh), "GiB")
+		l.Sizes = between(milli(low.CPUMilli), milli(high.CPUMilli), "vCPU") + ", " + between(gibs(low.MemoryBytes), gibs(high.MemoryBytes), "GiB")
+		if high.GPUMilli > 0 {
+			l.Sizes += ", " + between(milli(low.GPUMilli), milli(high.GPUMilli), "GPU")
+		}
 		l.Title = fmt.Sprintf("%s/%s: %s, %s", p.Project, p.Pod, l.Resizes, l.Sizes)
-		l.CPU = steps(p.Sizes, x, cpuHigh, func(s *Size) int64 { return s.CPUMilli })
-		l.Memory = steps(p.Sizes, x, memHigh, func(s *Size) int64 { return s.MemoryBytes })
+		l.CPU = steps(p.Sizes, x, high.CPUMilli, func(s *Size) int64 { return s.CPUMilli })
+		l.Memory = steps(p.Sizes, x, high.MemoryBytes, func(s *Size) int64 { return s.MemoryBytes })
 		v.Resized = append(v.Resized, l)
 	}
 	v.ResizedNote = counted(o.Resized.Resizes, "resize") + " of " + counted(o.Resized.InAll, "pod") + "."
@@ -378,11 +381,9 @@ func between(low, high, unit string) string {
 	return low + "–" + high + " " + unit
 }
 
-func vcpus(milli int64) string { return trimmed(thousandths(milli, 1)) }
+func milli(v int64) string { return trimmed(thousandths(v, 1)) }
 
-func gibs(bytes int64) string {
-	return trimmed(thousandths(bytes/1024*1000/1024, 1024))
-}
+func gibs(bytes int64) string { return trimmed(big.NewRat(bytes, 1<<30).FloatString(3)) }
 
 func trimmed(s string) string { return strings.TrimSuffix(strings.TrimRight(s, "0"), ".") }
 

@@ -74,7 +74,10 @@ func (e *Engine) serveReport(w http.ResponseWriter, r *http.Request, b apiserver
 		return err
 	}
 	overview := format == "html"
-	if s := v.Get("overview"); s != "" && format == "json" {
+	if s := v.Get("overview"); s != "" {
+		if format != "json" {
+			return &BadQuery{"overview", s, "it with format=json only"}
+		}
 		if overview, err = strconv.ParseBool(s); err != nil {
 			return &BadQuery{"overview", s, "true or false"}
 		}

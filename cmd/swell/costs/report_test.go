@@ -130,6 +130,7 @@ func TestReportFormats(t *testing.T) {
 		"format=pdf":                            `query parameter format: "pdf": want one of json, csv, html, table`,
 		"colour=red":                            `query parameter colour: "red": want one of the parameters from, to`,
 		"overview=perhaps":                      `overview: "perhaps": want true or false`,
+		"overview=true&format=csv":              `overview: "true": want it with format=json only`,
 		"from=soon":                             `query parameter from: "soon"`,
 		"by=colour":                             `by: dimension "colour"`,
 		"from=1990-01-01&to=2026-01-01":         "1830 days at most",
