@@ -74,7 +74,7 @@ func main() {
 	root.AddCommand(restartCommand(&s), burstCommand(&s), churnCommand(&s), listWatchCommand(&s), scaleCommand(&s))
 	root.AddCommand(tideCommand(&s), reportCommand(&s))
 	root.AddCommand(reflexCommand(&s), boostCommand(&s), probeCommand(&s), updateCommand(&s))
-	root.AddCommand(rateCommand(&s), rateProcess())
+	root.AddCommand(rateCommand(&s), rateProcess(), billCommand(&s))
 	root.AddCommand(reflexProcesses()...)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "perf:", err)

@@ -163,7 +163,7 @@ func rateSegments(n int) (*ratedDay, error) {
 		return nil
 	}
 	began := time.Now()
-	make := newSegments(n)
+	make := newSegments(n, rateBegin)
 	batch := [8192]usagev1.Segment{}
 	for made := 0; made < n; {
 		k := min(len(batch), n-made)
@@ -192,7 +192,7 @@ func rateSegments(n int) (*ratedDay, error) {
 	return done, nil
 }
 
-// segmentMaker makes a day's segments, evenly over it.
+// segmentMaker makes the segments of the day that begins at a time, evenly over it.
 type segmentMaker struct {
 	r        *rand.Rand
 	projects []string
@@ -201,8 +201,8 @@ type segmentMaker struct {
 	made     int
 }
 
-func newSegments(n int) *segmentMaker {
-	m := &segmentMaker{r: rand.New(rand.NewPCG(1, 2)), step: 24 * time.Hour / time.Duration(n), at: rateBegin}
+func newSegments(n int, begin time.Time) *segmentMaker {
+	m := &segmentMaker{r: rand.New(rand.NewPCG(1, 2)), step: 24 * time.Hour / time.Duration(n), at: begin}
 	for i := range 1000 {
 		m.projects = append(m.projects, fmt.Sprintf("project-%03d", i))
 	}

@@ -25,8 +25,8 @@ type BillVerification struct {
 
 // BillFinding is a place where a bill isn't right.
 type BillFinding struct {
-	// Kind: missing (time that wasn't metered), double (metered twice, or while nothing ran), amount, product,
-	// uncharged, unknown, plan, invoice, conflict.
+	// Kind: missing (time that wasn't metered), double (metered twice, or while nothing ran), amount (of a segment),
+	// product (quantity × price), unknown (charged, and not recorded), plan, invoice, conflict.
 	Kind    string `json:"kind"`
 	Project string `json:"project,omitempty"`
 	Pod     string `json:"pod,omitempty"`

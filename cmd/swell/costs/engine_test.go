@@ -111,6 +111,50 @@ func world(r *rand.Rand) ([]usagev1.Segment, []*billing.Plan) {
 	return out, plans
 }
 
+// changingBooks are two versions with everything that makes rating harder.
+const changingBooks = `
+version: %s
+effective: %s
+currency: CNY
+rounding: %s
+minimumDuration: 36h
+bestEffort: 20%%
+sizeGrid:
+  - {vcpu: 0.5, gib: [1, 2]}
+  - {vcpu: {from: 1, to: 4, step: 1}, gib: {from: 1, to: 16, step: 3}}
+prices:
+  general-purpose: {default: {vcpu: %s, gib: 0.031}}
+  performance: {default: {vcpu: 0.078, gib: 0.039}}
+`
+
+// booksOf are the books that a seed is billed by.
+func booksOf(t *testing.T, seed uint64) *billing.Books {
+	t.Helper()
+	var books *billing.Books
+	var err error
+	switch seed % 3 {
+	case 0:
+		return exactBooks(t)
+	case 1:
+		books, err = billing.LoadBooks("acs")
+	case 2:
+		var versions []*billing.Book
+		for i, from := range []time.Time{at(1, 0, 0), at(9, 13, 7)} {
+			text := fmt.Sprintf(changingBooks, fmt.Sprint("v", i), from.Format(time.RFC3339), []string{"up", "half-even"}[i], []string{"0.0601", "0.05"}[i])
+			b, err := billing.ParseBook(fmt.Sprint(i), []byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			versions = append(versions, b)
+		}
+		books, err = billing.NewBooks(versions...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return books
+}
+
 // TestAnyHistory holds what must be true of every bill: whatever the order in which segments came, and wherever time is
 // cut, the sums are the same to the last place; projects, accounts, pods and days sum to the whole; list is quantity
 // times price; and of each plan, what its days bought and left is what was paid for them.
@@ -121,6 +165,7 @@ func TestAnyHistory(t *testing.T) {
 		m := &memory{}
 		m.record(segments...)
 		e := newEngine(t, m, at(30, 0, 0), plans...)
+		e.cfg.Books = booksOf(t, seed)
 		all := Query{From: at(1, 0, 0).Add(-48 * time.Hour), To: at(30, 0, 0)}
 		whole := charges(t, e, all)
 		want := sum(whole)
@@ -129,7 +174,9 @@ func TestAnyHistory(t *testing.T) {
 		for _, i := range r.Perm(len(segments)) {
 			shuffled.record(segments[i], segments[r.IntN(len(segments))])
 		}
-		if got := charges(t, newEngine(t, shuffled, at(30, 0, 0), plans...), all); len(got) != len(whole) || sum(got) != want {
+		again := newEngine(t, shuffled, at(30, 0, 0), plans...)
+		again.cfg.Books = e.cfg.Books
+		if got := charges(t, again, all); len(got) != len(whole) || sum(got) != want {
 			t.Fatalf("seed %d: another order of arrival: %+v, want %+v", seed, sum(got), want)
 		}
 

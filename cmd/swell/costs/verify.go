@@ -63,6 +63,7 @@ type verifier struct {
 	pods map[string]*meteredPod // of a day
 
 	billed, effective billing.Money
+	worth             worth
 }
 
 func (v *verifier) find(f v1alpha1.BillFinding) {
@@ -74,7 +75,6 @@ func (v *verifier) find(f v1alpha1.BillFinding) {
 
 // days checks use day by day, UTC, so that no more than a day's pods are in memory at a time.
 func (v *verifier) days(ctx context.Context, p evidence) error {
-	exact := new(big.Rat)
 	var list billing.Money
 	for from := v.q.From; from.Before(v.q.To); {
 		to := from.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)
@@ -84,12 +84,11 @@ func (v *verifier) days(ctx context.Context, p evidence) error {
 		day := v.q
 		day.From, day.To = from, to
 		v.pods = map[string]*meteredPod{}
-		charged, worth, err := v.amounts(ctx, day)
+		charged, err := v.amounts(ctx, day)
 		if err != nil {
 			return err
 		}
 		list = list.Plus(charged)
-		exact.Add(exact, worth)
 		if err := v.lives(ctx, p, day); err != nil {
 			return err
 		}
@@ -97,15 +96,15 @@ func (v *verifier) days(ctx context.Context, p evidence) error {
 	}
 	v.pods = nil
 	v.out.List, v.out.Billed, v.out.Effective = list.String(), v.billed.String(), v.effective.String()
+	exact := v.worth.sum()
 	v.out.Exact = exact.FloatString(18)
 	v.out.Rounding = new(big.Rat).Sub(rat(list), exact).FloatString(18)
 	return nil
 }
 
-// amounts compares the charges at list of each segment with its size times its time times its prices, in rational
-// numbers. They may differ by what rounding the segment's quantities comes to.
-func (v *verifier) amounts(ctx context.Context, q Query) (charged billing.Money, worth *big.Rat, err error) {
-	worth = new(big.Rat)
+// amounts compares the charges of each segment with its size times its time, in whole numbers, and sums up what that
+// comes to at list. They may differ by what rounding the segment's quantities comes to.
+func (v *verifier) amounts(ctx context.Context, q Query) (charged billing.Money, err error) {
 	// Both come in the ledger's order.
 	next, stop := iter.Pull2(v.e.groups(ctx, q))
 	defer stop()
@@ -125,7 +124,7 @@ func (v *verifier) amounts(ctx context.Context, q Query) (charged billing.Money,
 		g, err, more = next()
 	}
 	if err != nil {
-		return charged, worth, err
+		return charged, err
 	}
 	each := v.e.cfg.Ledger.Each(ctx, q.filter(), func(s *usagev1.Segment) error {
 		if q.Account != "" && v.e.cfg.Account(s.Namespace) != q.Account {
@@ -133,30 +132,30 @@ func (v *verifier) amounts(ctx context.Context, q Query) (charged billing.Money,
 		}
 		v.out.Segments++
 		v.see(s)
-		is, slack, err2 := v.worth(s, q)
-		if err2 != nil {
-			return err2
-		}
-		worth.Add(worth, is)
 		of := &group{segment: s}
 		for more && err == nil && g.compare(of) < 0 {
 			v.find(v.about(g.segment, "unknown", "charged for a segment that isn't recorded"))
 			take()
 		}
-		var sum billing.Money
-		if more && err == nil && g.compare(of) == 0 {
-			for i := range g.charges {
-				sum = sum.Plus(g.charges[i].List)
-			}
-			take()
+		var own []billing.Charge
+		found := more && err == nil && g.compare(of) == 0
+		if found {
+			own = g.charges
 		}
-		if diff := new(big.Rat).Sub(rat(sum), is); diff.Abs(diff).Cmp(slack) > 0 {
-			v.find(v.about(s, "amount", fmt.Sprintf("charged %s, worth %s", sum, is.FloatString(12))))
+		wrong, err2 := v.worth.segment(v.e.cfg.Books, s, q, own)
+		if err2 != nil {
+			return err2
+		}
+		if wrong != "" {
+			v.find(v.about(s, "amount", wrong))
+		}
+		if found {
+			take()
 		}
 		return err
 	})
 	if each != nil {
-		return charged, worth, each
+		return charged, each
 	}
 	for more && err == nil {
 		if g.segment != nil && !g.minimum {
@@ -164,12 +163,12 @@ func (v *verifier) amounts(ctx context.Context, q Query) (charged billing.Money,
 		}
 		for i := range g.charges { // what is missing to a minimum duration is worth what it is charged
 			if c := &g.charges[i]; c.Minimum {
-				worth.Add(worth, rat(c.List))
+				v.worth.more.Add(&v.worth.more, rat(c.List))
 			}
 		}
 		take()
 	}
-	return charged, worth, err
+	return charged, err
 }
 
 func rat(m billing.Money) *big.Rat {
@@ -179,63 +178,6 @@ func rat(m billing.Money) *big.Rat {
 
 func (v *verifier) about(s *usagev1.Segment, kind, message string) v1alpha1.BillFinding {
 	return v1alpha1.BillFinding{Kind: kind, Project: s.Namespace, Pod: s.Pod, PodUID: s.PodUID, Segment: s.ID.String(), Message: message}
-}
-
-// worth is what a segment costs at list within the query's time, exactly, and what rounding may make of it.
-func (v *verifier) worth(s *usagev1.Segment, q Query) (worth, slack *big.Rat, err error) {
-	worth, slack = new(big.Rat), new(big.Rat)
-	start, end := s.Start.UnixMilli(), v.q.now.UnixMilli()
-	if !s.Open() {
-		end = s.End.UnixMilli()
-	}
-	from, to := max(start, q.From.UnixMilli()), min(end, q.To.UnixMilli())
-	for at := from; at < to; {
-		book := v.e.cfg.Books.At(at)
-		if book == nil {
-			return nil, nil, v.e.cfg.Books.Before(at)
-		}
-		until := to
-		for _, b := range v.e.cfg.Books.Boundaries(at, to) {
-			until = min(until, b)
-		}
-		rates, err := book.Rates(s.ComputeClass, s.QoS, s.Region)
-		if err != nil {
-			return nil, nil, err
-		}
-		size := billing.Size{CPUMilli: s.CPUMilli, MemoryBytes: s.MemoryBytes, GPU: s.GPU, StorageBytes: s.StorageBytes}
-		for _, m := range book.Meters(nil, rates, &size) {
-			units := big.NewRat(int64(m.Amount), unit(m.Item.SKU.Resource))
-			v.add(worth, slack, m.Item, units.Mul(units, big.NewRat(until-at, 3_600_000)))
-		}
-		// A burst is spread over its segment's time.
-		if length := end - start; length > 0 {
-			share := big.NewRat(until-at, length)
-			cpu := new(big.Rat).Mul(big.NewRat(s.Burst.CPUMillis, 1000*3_600_000), share)
-			memory := new(big.Rat).Mul(big.NewRat(s.Burst.MemoryMillis, 1024*3_600_000), share)
-			if s.Burst.CPUMillis > 0 {
-				v.add(worth, slack, rates.CPU, cpu)
-			}
-			if s.Burst.MemoryMillis > 0 {
-				v.add(worth, slack, rates.Memory, memory)
-			}
-		}
-		at = until
-	}
-	return worth, slack, nil
-}
-
-func unit(r billing.Resource) int64 {
-	if r == billing.CPU || r == billing.GPU {
-		return 1000
-	}
-	return 1 << 30
-}
-
-// add adds hours of an item, and as slack two 1e-9 of an hour: a quantity is a difference of two that were rounded.
-func (v *verifier) add(worth, slack *big.Rat, i *billing.Item, hours *big.Rat) {
-	price := rat(billing.Quantity(1_000_000_000).At(i.Price))
-	worth.Add(worth, hours.Mul(hours, price))
-	slack.Add(slack, new(big.Rat).Mul(big.NewRat(2, 1_000_000_000), price))
 }
 
 // meteredPod is when segments say that a pod ran.

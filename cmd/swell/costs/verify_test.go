@@ -1,11 +1,13 @@
 package costs
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/billing"
 	"swell.dev/swell/billing/ledger"
 )
 
@@ -72,5 +74,40 @@ func TestVerifyWorksItOut(t *testing.T) {
 	// 1/3600 h is rounded to 0.000277778 h, and costs 0.06 an hour.
 	if v.List != "0.00001666668" || v.Exact != "0.000016666666666667" || v.Rounding != "0.000000000013333333" || !v.OK {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestVerifyFindsWrongAmounts tampers with what segments are charged.
+func TestVerifyFindsWrongAmounts(t *testing.T) {
+	m := &memory{}
+	s := segment("shop.a", 1, 1000, 1<<30, at(2, 0, 0), at(2, 3, 0))
+	s.Burst = usagev1.Burst{Millis: 1000, CPUMillis: 5_000_000}
+	m.record(s, segment("shop.b", 1, 1000, 1<<30, at(2, 0, 0), at(2, 3, 0)))
+	e := newEngine(t, m, at(10, 0, 0))
+	q := e.fix(Query{From: at(1, 0, 0), To: at(9, 0, 0)})
+	for _, of := range m.segments {
+		q.UID = of.PodUID
+		right := charges(t, e, q)
+		for name, c := range map[string]struct {
+			change func([]billing.Charge) []billing.Charge
+			says   string
+		}{
+			"right":         {func(c []billing.Charge) []billing.Charge { return c }, ""},
+			"a second less": {func(c []billing.Charge) []billing.Charge { c[0].Quantity -= 277_778; return c }, "general-purpose/default/vcpu: charged"},
+			"a second more": {func(c []billing.Charge) []billing.Charge { c[1].Quantity += 277_778; return c }, "general-purpose/default/memory: charged"},
+			"nothing":       {func(c []billing.Charge) []billing.Charge { return nil }, "charged 0.000000000 hours"},
+			"negative":      {func(c []billing.Charge) []billing.Charge { c[1].Quantity = -c[1].Quantity; return c }, "charged -"},
+			"something else": {func(c []billing.Charge) []billing.Charge {
+				other := *c[0].Item
+				c[0].Item = &other
+				return c
+			}, "of which it had none"},
+		} {
+			var w worth
+			wrong, err := w.segment(e.cfg.Books, &of.Segment, q, c.change(slices.Clone(right)))
+			if err != nil || (c.says == "") != (wrong == "") || !contains(wrong, c.says) {
+				t.Errorf("%s, %s: %q (%v), want %q", of.Pod, name, wrong, err, c.says)
+			}
+		}
 	}
 }
