@@ -1,6 +1,7 @@
 package focus
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -113,8 +114,9 @@ type parquetTable struct {
 }
 
 // OpenParquet reads a Parquet file.
-func OpenParquet(r io.ReaderAt, size int64) (Table, error) {
-	f, err := parquet.OpenFile(r, size)
+func OpenParquet(r io.ReaderAt, size int64) (_ Table, err error) {
+	defer damage(&err)
+	f, err := parquet.OpenFile(r, size, parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
 	if err != nil {
 		return nil, fmt.Errorf("Parquet file: %w", err)
 	}
@@ -128,6 +130,13 @@ func OpenParquet(r io.ReaderAt, size int64) (Table, error) {
 	}
 	t.fields = make([]field, len(t.header))
 	return t, nil
+}
+
+// damage makes an error of the library's panics, which is what it has for files that are damaged.
+func damage(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("Parquet file: it is damaged: %v", p)
+	}
 }
 
 func (t *parquetTable) names() []string { return t.header }
@@ -154,12 +163,16 @@ func logical(t parquet.Type) any {
 	return nil
 }
 
-func (t *parquetTable) next() ([]field, error) {
+func (t *parquetTable) next() (_ []field, err error) {
+	defer damage(&err)
 	if len(t.pending) == 0 {
 		n, err := t.rows.ReadRows(t.buffer)
 		if n == 0 {
 			if err == nil {
 				err = io.ErrNoProgress
+			}
+			if !errors.Is(err, io.EOF) {
+				err = fmt.Errorf("Parquet file: %w", err)
 			}
 			return nil, err
 		}

@@ -10,6 +10,9 @@ import (
 // way with spend commitments: the purchase bills the commitment and has no effective cost; what it covers has an
 // effective cost and isn't billed.
 func (e *Exporter) emit(k *rowKey, s *sum) error {
+	if k.correction != "" && s.quantity == 0 && s.list.IsZero() && s.billed.IsZero() && s.effective.IsZero() {
+		return nil // what was taken and given evens out
+	}
 	clear(e.row)
 	e.set("BillingAccountId", str(k.account))
 	e.set("BillingAccountName", str(k.account))
