@@ -145,3 +145,45 @@ func disrupted(pod *corev1.Pod, reason string) bool {
 	}
 	return false
 }
+
+// TestSavingsPlanIsBought: a purchase with the real kubectl and by swell, which stands, and its return.
+func TestSavingsPlanIsBought(t *testing.T) {
+	ctx := t.Context()
+	swell := func(want string, args ...string) {
+		t.Helper()
+		out, err := runSwell(ctx, shared, args...)
+		if err != nil {
+			t.Fatalf("swell %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		mustMatch(t, out, want)
+	}
+	refused := func(stdin, want string, args ...string) {
+		t.Helper()
+		if out, code := kubectlCode(t, stdin, args...); code == 0 || !strings.Contains(out, want) {
+			t.Errorf("kubectl %s: exit %d, want %q in\n%s", strings.Join(args, " "), code, want, out)
+		}
+	}
+	swell(`nothing is bought\nplan +year\nphase +Queued\ncommitment +120 CNY per day\ndiscount +55%`, "bill", "plan", "buy", "year", "--offer", "day-1y", "--commitment", "120", "--dry-run")
+	swell(`savingsplan/year bought: 120 CNY per day from \d{4}-\d\d-\d\d for 365 days\nit can be returned until `, "bill", "plan", "buy", "year", "--offer", "day-1y", "--commitment", "120", "--zone", "Asia/Shanghai")
+	plan := `apiVersion: swell.dev/v1alpha1
+kind: SavingsPlan
+metadata: {name: NAME}
+spec: {offer: day-1y, commitment: "120"}
+`
+	refused(strings.NewReplacer("NAME", "other", "day-1y", "gold").Replace(plan), `spec.offer: Invalid value: "gold": isn't offered; the price book offers `, "create", "-f", "-")
+	refused("", `spec.commitment: Invalid value: "5": is fixed: a plan that is bought doesn't change`, "patch", "savingsplan", "year", "--type=merge", "-p", `{"spec":{"commitment":"5"}}`)
+	refused("", "it is a record of what was bought", "delete", "savingsplan", "year")
+	mustMatch(t, kubectl(t, "get", "savingsplans"), `NAME +PHASE +COMMITMENT +PER +DISCOUNT +START +DAYS +USED +AGE\nyear +Queued +120 CNY +day +55% +\d{4}-\d\d-\d\d +365 +<none>`)
+	mustMatch(t, kubectl(t, "explain", "savingsplan.spec"), `commitment`)
+	swell(`savingsplan/year-renewal bought: 120 CNY per day`, "bill", "plan", "renew", "year")
+	swell(`year-renewal +Queued +120 +CNY +day +55% .* year`, "bill", "plan", "ls")
+	swell(`savingsplan/year-renewal returned`, "bill", "plan", "return", "year-renewal")
+	swell(`savingsplan/year returned`, "bill", "plan", "return", "year")
+	if out, err := runSwell(ctx, shared, "bill", "plan", "return", "year"); err == nil || !strings.Contains(out, "it was returned at") {
+		t.Errorf("%v: %s", err, out)
+	}
+	swell(`phase +Returned`, "bill", "plan", "show", "year")
+	if out, err := runSwell(ctx, shared, "bill", "recommend"); err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}

@@ -34,9 +34,6 @@ func (b Budgets) Default(s *v1alpha1.BudgetSpec) {
 	for i := range s.Thresholds {
 		set(&s.Thresholds[i].Of, v1alpha1.BudgetActual)
 	}
-	if s.HardStop == v1alpha1.HardStopEnd {
-		setPtr(&s.GraceSeconds, v1alpha1.DefaultBudgetGrace)
-	}
 }
 
 // Validate answers what is wrong with a budget that is complete.

@@ -24,7 +24,7 @@ func TestBudgetDefaults(t *testing.T) {
 		s.Thresholds[1] != (v1alpha1.BudgetThreshold{Percent: 80, Of: v1alpha1.BudgetActual}) {
 		t.Errorf("%+v", s)
 	}
-	if s := budgetOf(t, "{amount: '1', hardStop: DenyAndStop, thresholds: []}"); *s.GraceSeconds != 300 || len(s.Thresholds) != 0 {
+	if s := budgetOf(t, "{amount: '1', hardStop: DenyAndStop, thresholds: []}"); s.GraceSeconds != nil || len(s.Thresholds) != 0 {
 		t.Errorf("%+v", s)
 	}
 }

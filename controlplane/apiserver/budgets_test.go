@@ -182,3 +182,32 @@ func TestEventsAboutBudgets(t *testing.T) {
 		t.Errorf("%v", kinds)
 	}
 }
+
+// TestAccountsOfNamespaces: a label that would make a namespace another account's is asked about, at the create and later.
+func TestAccountsOfNamespaces(t *testing.T) {
+	h := start(t, func(c *Config) {
+		c.MayMove = func(_ context.Context, namespace, account string) error {
+			if account == "acme" {
+				return errors.New("invoice 1 of account " + account + " has closed the time of " + namespace)
+			}
+			return nil
+		}
+	})
+	body := func(account string) string {
+		return `{"apiVersion":"v1","kind":"Namespace","metadata":{"name":"shop","labels":{"swell.dev/account":"` + account + `"}}}`
+	}
+	refused := func(a answer) {
+		t.Helper()
+		if st := a.status(t); st.Code != http.StatusForbidden || !strings.Contains(st.Message, `namespaces "shop" is forbidden: invoice 1 of account acme has closed the time of shop`) {
+			t.Errorf("%+v", st)
+		}
+	}
+	refused(h.do(http.MethodPost, "/api/v1/namespaces", body("acme")))
+	if a := h.do(http.MethodPost, "/api/v1/namespaces", body("other")); a.code != http.StatusCreated {
+		t.Fatalf("%d %s", a.code, a.body)
+	}
+	refused(h.do(http.MethodPatch, "/api/v1/namespaces/shop", `{"metadata":{"labels":{"swell.dev/account":"acme"}}}`, "Content-Type", "application/merge-patch+json"))
+	if a := h.do(http.MethodPatch, "/api/v1/namespaces/shop", `{"metadata":{"labels":{"swell.dev/account":null}}}`, "Content-Type", "application/merge-patch+json"); a.code != http.StatusOK {
+		t.Errorf("%d %s", a.code, a.body)
+	}
+}

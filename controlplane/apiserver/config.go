@@ -117,6 +117,9 @@ type Config struct {
 	Budgets   Budgets // nil: budgets are not served
 	Sales     Sales   // without Complete and Validate savings plans are not served
 
+	// MayMove answers why a namespace, new or not, may not be the account's that its label names. Nil: all may.
+	MayMove func(ctx context.Context, namespace, account string) error
+
 	// Recommendations answers those of a namespace (empty: all), or the one of a name. Nil: they are not served.
 	Recommendations func(namespace, name string) []v1alpha1.Recommendation
 	// InitialSize gives a new pod, which is valid, the sizes that a policy asks for, and reports whether it changed

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
 )
 
@@ -32,6 +33,10 @@ func (s *Server) namespaces() *resource {
 				return fields.Set{"status.phase": string(o.(*corev1.Namespace).Status.Phase)}
 			},
 			prepare: prepareNamespace,
+			admit:   func(o controlplane.Object) error { return s.mayMove(o) },
+			admitUpdate: func(next, _ controlplane.Object) error {
+				return s.mayMove(next)
+			},
 			prepareUpdate: func(nextObj, oldObj controlplane.Object) {
 				next, old := nextObj.(*corev1.Namespace), oldObj.(*corev1.Namespace)
 				next.Spec, next.Status = *old.Spec.DeepCopy(), *old.Status.DeepCopy()
@@ -49,6 +54,17 @@ func prepareNamespace(o controlplane.Object) {
 	ns.Spec = corev1.NamespaceSpec{Finalizers: []corev1.FinalizerName{corev1.FinalizerKubernetes}}
 	ns.Status = corev1.NamespaceStatus{Phase: corev1.NamespaceActive}
 	labelNamespace(ns)
+}
+
+// mayMove refuses to make a namespace another account's where that would change what was invoiced.
+func (s *Server) mayMove(ns controlplane.Object) error {
+	if s.cfg.MayMove == nil {
+		return nil
+	}
+	if err := s.cfg.MayMove(context.Background(), ns.GetName(), v1alpha1.AccountOf(ns.GetLabels())); err != nil {
+		return apierrors.NewForbidden(corev1.Resource("namespaces"), ns.GetName(), err)
+	}
+	return nil
 }
 
 func labelNamespace(ns *corev1.Namespace) {

@@ -32,6 +32,8 @@ type Sales struct {
 	Validate func(*v1alpha1.SavingsPlan) field.ErrorList
 	// Forecast answers what a plan would have done to the use so far. Nil: there is none.
 	Forecast func(context.Context, *v1alpha1.SavingsPlan) (*v1alpha1.SavingsForecast, error)
+	// MayReturn answers why a plan can't be returned, for reasons beyond its window. Nil: there are none.
+	MayReturn func(context.Context, *v1alpha1.SavingsPlan) error
 	// Changed tells that a plan was bought or returned. Nil: nobody wants to know.
 	Changed func()
 
@@ -155,6 +157,11 @@ func (s *Server) forecastPlan(ctx context.Context, p *v1alpha1.SavingsPlan) *v1a
 // returnPlan is POST savingsplans/NAME/return.
 func (s *Server) returnPlan(q *request) error {
 	dryRun := q.r.URL.Query().Get("dryRun") == metav1.DryRunAll
+	if p := s.savingsPlan(q.name); p != nil && s.cfg.Sales.MayReturn != nil {
+		if err := s.cfg.Sales.MayReturn(q.r.Context(), p); err != nil {
+			return apierrors.NewForbidden(q.groupResource(), p.Name, err)
+		}
+	}
 	out, err := s.modify(q.r.Context(), q.key(), dryRun, func(current controlplane.Object) (controlplane.Object, error) {
 		p, now := current.(*v1alpha1.SavingsPlan), metav1.Now().Rfc3339Copy()
 		refuse := func(format string, args ...any) (controlplane.Object, error) {

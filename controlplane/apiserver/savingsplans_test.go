@@ -39,6 +39,12 @@ func withSales(forecast func() (*v1alpha1.SavingsForecast, error)) func(*Config)
 				}
 				return nil
 			},
+			MayReturn: func(_ context.Context, p *v1alpha1.SavingsPlan) error {
+				if p.Labels["invoiced"] != "" {
+					return errors.New("it has been active, and invoice 1 has closed the time")
+				}
+				return nil
+			},
 			Forecast: func(context.Context, *v1alpha1.SavingsPlan) (*v1alpha1.SavingsForecast, error) { return forecast() },
 		}
 	}
@@ -108,7 +114,10 @@ func TestSavingsPlans(t *testing.T) {
 	}
 	refused(h.do(http.MethodPost, plansPath, planBody("s", `{"renews":"p"}`)), http.StatusUnprocessableEntity, "is renewed by r already")
 
-	// Back with it.
+	// Back with it, unless bills were closed that it is on.
+	read(h.do(http.MethodPatch, plansPath+"/r", `{"metadata":{"labels":{"invoiced":"yes"}}}`, merge...), http.StatusOK)
+	refused(h.do(http.MethodPost, plansPath+"/r/return", ""), http.StatusForbidden, "invoice 1 has closed the time")
+	read(h.do(http.MethodPatch, plansPath+"/r", `{"metadata":{"labels":{"invoiced":null}}}`, merge...), http.StatusOK)
 	if p = read(h.do(http.MethodPost, plansPath+"/r/return?dryRun=All", ""), http.StatusOK); p.Status.ReturnedAt.IsZero() {
 		t.Errorf("%+v", p.Status)
 	}

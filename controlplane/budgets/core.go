@@ -78,7 +78,7 @@ func budgetOf(key controlplane.Key, meta *metav1.ObjectMeta, account string, s *
 	}
 	b := &budget{
 		key: key, uid: meta.UID, generation: meta.Generation, account: account, amount: amount, currency: s.Currency, zone: zone,
-		thresholds: s.Thresholds, stop: s.HardStop,
+		thresholds: s.Thresholds, stop: s.HardStop, grace: v1alpha1.DefaultBudgetGrace * time.Second,
 		from: st.MonthStart.Time, until: st.MonthEnd.Time, crossed: slices.Clone(st.Crossed), spentAt: st.SpentTime.Time,
 	}
 	if s.GraceSeconds != nil {

@@ -46,6 +46,12 @@ func budgetFor(t testing.TB, text string) *budget {
 	return b
 }
 
+func TestDefaultGrace(t *testing.T) {
+	if b := budgetFor(t, "{amount: '1', hardStop: DenyAndStop}"); b.grace != 5*time.Minute {
+		t.Error(b.grace)
+	}
+}
+
 const unit = 1_000_000 // of the currency
 
 // TestMonth looks at one budget over a month and into the next.

@@ -54,12 +54,19 @@ func (a *Accounts) Of(project string) string {
 }
 
 func (a *Accounts) stored(project string) string {
-	a.mu.RLock()
-	defer a.mu.RUnlock()
-	if account := a.last[project]; account != "" {
+	if account, known := a.Known(project); known {
 		return account
 	}
 	return v1alpha1.DefaultAccount
+}
+
+// Known answers the account that is stored of a project, of which there may be no namespace any more; false if there
+// never was one.
+func (a *Accounts) Known(project string) (account string, known bool) {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	account, known = a.last[project]
+	return account, known
 }
 
 // Run notes the accounts that namespaces name until ctx ends. It is called once.
@@ -105,10 +112,10 @@ func (a *Accounts) follow(ctx context.Context) error {
 	}
 }
 
-// note stores a namespace's account where that isn't what is known. Most name none, and take no room.
+// note stores a namespace's account where that isn't what is known.
 func (a *Accounts) note(ctx context.Context, ns controlplane.Object) error {
 	name, account := ns.GetName(), v1alpha1.AccountOf(ns.GetLabels())
-	if account == a.stored(name) {
+	if was, known := a.Known(name); known && account == was {
 		return nil
 	}
 	key := controlplane.Key{Resource: projectsResource, Name: name}

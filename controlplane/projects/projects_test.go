@@ -110,8 +110,11 @@ func TestAccountsOutliveNamespaces(t *testing.T) {
 			}
 		}
 		check(a)
-		if m.commits != 5 {
-			t.Errorf("%d commits, want one for each that names an account, and one more for the one that moved", m.commits)
+		if m.commits != 6 {
+			t.Errorf("%d commits, want one for each, and one more for the one that moved", m.commits)
+		}
+		if _, known := a.Known("never"); known {
+			t.Error("one that never was is known")
 		}
 		cancel()
 		if err := <-done; err != nil {

@@ -2,6 +2,7 @@ package role
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 
@@ -83,13 +84,45 @@ func (c *controlPlane) market() plans.Market {
 	}}
 }
 
+// mayMove answers why a namespace may not be made an account's: what was invoiced to one account can't become another's.
+func (c *controlPlane) mayMove(ctx context.Context, namespace, account string) error {
+	var since time.Time
+	from, known := c.accounts.Known(namespace)
+	if ns, ok := c.store.Get(controlplane.Key{Resource: "namespaces", Name: namespace}); ok {
+		from, known, since = v1alpha1.AccountOf(ns.GetLabels()), true, ns.GetCreationTimestamp().Time
+	}
+	if !known || from == account {
+		return nil
+	}
+	invoices, err := c.ledger.Invoices(ctx)
+	if err != nil {
+		return err
+	}
+	if err := plans.Invoiced(invoices, since, from, account); err != nil {
+		return fmt.Errorf("it is account %s's, and %w: use another namespace for account %s", from, err, account)
+	}
+	return nil
+}
+
+// mayReturn answers why a plan can't be returned: what it has paid for is invoiced.
+func (c *controlPlane) mayReturn(ctx context.Context, p *v1alpha1.SavingsPlan) error {
+	invoices, err := c.ledger.Invoices(ctx)
+	if err != nil {
+		return err
+	}
+	if err := plans.Invoiced(invoices, p.Status.StartTime.Time); err != nil {
+		return fmt.Errorf("it has been active, and %w", err)
+	}
+	return nil
+}
+
 // sales sells savings plans, and begins what is told of them.
 func (c *controlPlane) sales() apiserver.Sales {
 	m := c.market()
 	advisor := &plans.Advisor{Market: m, Engine: c.costs, Plans: c.savingsPlans}
 	advisor.AddTo(&c.billing)
 	c.keeper = plans.NewKeeper(c.store, c.costs, c.log)
-	return apiserver.Sales{Complete: m.Complete, Validate: m.Validate, Forecast: advisor.Forecast, Changed: c.keeper.Changed}
+	return apiserver.Sales{Complete: m.Complete, Validate: m.Validate, Forecast: advisor.Forecast, MayReturn: c.mayReturn, Changed: c.keeper.Changed}
 }
 
 // savingsPlans are those that were bought, returned ones too.

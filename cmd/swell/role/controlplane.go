@@ -270,6 +270,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		Quota:     c.quota,
 		Budgets:   c.budgets,
 		Sales:     c.sales(),
+		MayMove:   c.mayMove,
 		Store:     c.store,
 		Scheduler: c.sched,
 		Admission: apiserver.Admission{

@@ -272,3 +272,38 @@ func TestPerHour(t *testing.T) {
 		t.Errorf("%s, %s an hour", p.Spent, p.PerHour)
 	}
 }
+
+// BenchmarkLook is one look at a month of 500 projects that two plans cover, with 2,000 pods that run.
+func BenchmarkLook(b *testing.B) {
+	l, r := openLedger(b), rand.New(rand.NewPCG(1, 2))
+	var open []usagev1.Segment
+	for p := range 500 {
+		var list []usagev1.Segment
+		for day := range 28 {
+			start := march.AddDate(0, 0, day)
+			list = append(list, usagev1.Segment{ID: usagev1.ID{PodUID: fmt.Sprintf("u%d-%d", p, day), Generation: 1, Sequence: 1}, Namespace: fmt.Sprint("p", p), Pod: "web", Node: "n",
+				ComputeClass: "general-purpose", QoS: "default", CPUMilli: 1 + r.Int64N(4000), MemoryBytes: 1 << 30, Start: start, End: start.Add(24 * time.Hour)})
+		}
+		if err := l.Record(b.Context(), list); err != nil {
+			b.Fatal(err)
+		}
+		for i := range 4 {
+			open = append(open, usagev1.Segment{ID: usagev1.ID{PodUID: fmt.Sprintf("o%d-%d", p, i), Generation: 1, Sequence: 1}, Namespace: fmt.Sprint("p", p), Pod: "web", Node: "n",
+				ComputeClass: "general-purpose", QoS: "default", CPUMilli: 1000, MemoryBytes: 1 << 30, Start: march.AddDate(0, 0, 28)})
+		}
+	}
+	if err := l.SetOpen(b.Context(), "n", open); err != nil {
+		b.Fatal(err)
+	}
+	plans := plansOf(b)
+	m := New(Config{Ledger: l, Books: books(b, ""), Plans: func() []*billing.Plan { return plans[:1] }, Account: account})
+	defer m.Close()
+	now := march.AddDate(0, 0, 28).Add(time.Hour)
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(time.Second)
+		if _, err := m.Spending(b.Context(), now, []time.Time{march}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
