@@ -19,6 +19,7 @@
 //	go run ./perf reflex      a pod that its quota stops → running again, with bursts and without
 //	go run ./perf probe       a pod that its quota stops → known, and what knowing it costs
 //	go run ./perf rate        a day's segments into sums by project, class and day, on one core
+//	go run ./perf ledger      a day's segments recorded in the ledger and read again; --postgres: in PostgreSQL
 //
 // Each runs several rounds, each on a fresh data directory, prints medians with their spread over the
 // rounds, and writes them with the machine and the setting into perf/results/. From these, report writes the
@@ -74,7 +75,7 @@ func main() {
 	root.AddCommand(restartCommand(&s), burstCommand(&s), churnCommand(&s), listWatchCommand(&s), scaleCommand(&s))
 	root.AddCommand(tideCommand(&s), reportCommand(&s))
 	root.AddCommand(reflexCommand(&s), boostCommand(&s), probeCommand(&s), updateCommand(&s))
-	root.AddCommand(rateCommand(&s), rateProcess(), billCommand(&s))
+	root.AddCommand(rateCommand(&s), rateProcess(), billCommand(&s), ledgerCommand(&s), ledgerProcess())
 	root.AddCommand(reflexProcesses()...)
 	if err := root.ExecuteContext(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "perf:", err)

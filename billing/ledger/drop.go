@@ -22,6 +22,15 @@ func (s *sqlite) tend(ctx context.Context, now time.Time, horizon int64) error {
 	return s.drop(ctx, horizon)
 }
 
+// relieve packs what has arrived. Runs are merged where there are too many: those of a day that is over wait until
+// tend's time, so that a day that arrives late isn't written anew with each of its parts.
+func (s *sqlite) relieve(ctx context.Context, now time.Time) error {
+	if err := s.pack(ctx, now, false); err != nil {
+		return err
+	}
+	return s.mergeRuns(ctx, time.Time{})
+}
+
 // drop drops days. The horizon is durable first, so that nothing of them is recorded again while their ids go.
 func (s *sqlite) drop(ctx context.Context, horizon int64) error {
 	if err := s.setHorizon(ctx, horizon); err != nil || horizon == noHorizon {

@@ -17,6 +17,7 @@ type entry struct {
 	record               int64
 	at                   int64  // when it was recorded, Unix milliseconds
 	data                 []byte // contents
+	digest               int64  // not encoded with it
 }
 
 // compareEntries is the canonical order within a day.
@@ -139,15 +140,14 @@ func podOf(key any) string {
 	return text
 }
 
-// spanOf reads when a segment starts and ends off its contents.
-func spanOf(data []byte) (start, end int64, err error) {
+// headOf reads what contents begin with: whose segment it is, and when it was (Unix milliseconds).
+func headOf(data []byte) (namespace, pod []byte, start, end int64, err error) {
 	if len(data) == 0 {
-		return 0, 0, errCut
+		return nil, nil, 0, 0, errCut
 	}
 	r := reader{rest: data[1:]}
-	r.bytes()
-	r.bytes()
+	namespace, pod = r.bytes(), r.bytes()
 	start = r.int()
 	end = start + int64(r.uint())
-	return start, end, r.err
+	return namespace, pod, start, end, r.err
 }

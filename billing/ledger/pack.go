@@ -10,8 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
-
-	usagev1 "swell.dev/swell/api/usage/v1"
 )
 
 // limits say when something is worth packing. Tests have smaller ones.
@@ -152,27 +150,30 @@ func (s *sqlite) pack(ctx context.Context, now time.Time, pressed bool) error {
 func (s *sqlite) packDay(ctx context.Context, v *sqliteSnapshot, day int64) error {
 	var firsts []int64
 	var entries []entry
-	var digests []int64
 	flush := func() error {
 		if len(firsts) == 0 {
 			return nil
 		}
-		err := s.packRun(ctx, day, firsts, entries, digests)
-		firsts, entries, digests = nil, nil, nil
+		err := s.packRun(ctx, day, firsts, entries)
+		firsts, entries = nil, nil
 		return err
 	}
 	if err := v.query(ctx, func(rows *sql.Rows) error {
 		var first int64
-		var digest, data []byte
-		err := rows.Scan(&first, &digest, &data)
+		var digests, data []byte
+		before := len(entries)
+		err := rows.Scan(&first, &digests, &data)
 		if err == nil {
 			entries, err = decodeEntries(entries, data)
+		}
+		if err == nil && len(digests) != 8*(len(entries)-before) {
+			err = errEntry
 		}
 		if err != nil {
 			return s.failed(err)
 		}
-		for ; len(digest) >= 8; digest = digest[8:] {
-			digests = append(digests, int64(binary.BigEndian.Uint64(digest)))
+		for i := before; i < len(entries); i++ {
+			entries[i].digest = int64(binary.BigEndian.Uint64(digests[8*(i-before):]))
 		}
 		if firsts = append(firsts, first); len(entries) >= s.limits.maxArrivals {
 			return flush()
@@ -186,18 +187,7 @@ func (s *sqlite) packDay(ctx context.Context, v *sqliteSnapshot, day int64) erro
 
 // packRun makes a run of arrivals. Their ids go into the index first: one that is there and among arrivals counts
 // once, and a crash in between leaves no id out.
-func (s *sqlite) packRun(ctx context.Context, day int64, firsts []int64, entries []entry, digests []int64) error {
-	if len(entries) != len(digests) {
-		return s.failed(errEntry)
-	}
-	ids := make([]indexed, len(entries))
-	for i := range entries {
-		start, end, err := spanOf(entries[i].data)
-		if err != nil {
-			return s.failed(err)
-		}
-		ids[i] = indexed{entries[i].id(), start, end, digests[i]}
-	}
+func (s *sqlite) packRun(ctx context.Context, day int64, firsts []int64, entries []entry) error {
 	slices.SortFunc(entries, func(a, b entry) int { return compareEntries(&a, &b) })
 	name := fmt.Sprintf("%s-%d.db", dateOf(day).Format(time.DateOnly), firsts[0])
 	sorted := list(entries)
@@ -205,7 +195,7 @@ func (s *sqlite) packRun(ctx context.Context, day int64, firsts []int64, entries
 	if err != nil {
 		return s.failed(err)
 	}
-	if err := s.index(ctx, ids); err != nil {
+	if err := s.index(ctx, entries); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -228,8 +218,8 @@ func (s *sqlite) packRun(ctx context.Context, day int64, firsts []int64, entries
 	}); err != nil {
 		return err
 	}
-	for i := range ids {
-		delete(s.recent, ids[i].id)
+	for i := range entries {
+		delete(s.recent, entries[i].id())
 	}
 	s.packs.Add(1)
 	return nil
@@ -254,16 +244,9 @@ func (s *sqlite) writeRun(name string, sources []source) (maxEnd int64, err erro
 	return w.maxEnd, nil
 }
 
-// indexed is a row of the index of ids.
-type indexed struct {
-	id                 usagev1.ID
-	start, end, digest int64
-}
-
-// index enters ids in the index over all days, in its order, so that neighbours share pages.
-func (s *sqlite) index(ctx context.Context, ids []indexed) error {
-	slices.SortFunc(ids, func(a, b indexed) int { return compareKeys(a.id, b.id) })
-	for chunk := range slices.Chunk(ids, idChunk) {
+// index enters ids of sorted entries in the index over all days, in its order, so that neighbours share pages.
+func (s *sqlite) index(ctx context.Context, entries []entry) error {
+	for chunk := range slices.Chunk(entries, idChunk) {
 		if err := s.indexChunk(ctx, chunk); err != nil {
 			return err
 		}
@@ -271,13 +254,18 @@ func (s *sqlite) index(ctx context.Context, ids []indexed) error {
 	return nil
 }
 
-func (s *sqlite) indexChunk(ctx context.Context, ids []indexed) error {
+func (s *sqlite) indexChunk(ctx context.Context, entries []entry) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.packed = true
 	return s.writeLocked(ctx, func() error {
-		for _, i := range ids {
-			if _, err := s.claim.ExecContext(ctx, podKey(i.id.PodUID), i.id.Generation, i.id.Sequence, i.start, i.end, i.digest); err != nil {
+		for i := range entries {
+			e := &entries[i]
+			_, _, start, end, err := headOf(e.data)
+			if err != nil {
+				return err
+			}
+			if _, err := s.claim.ExecContext(ctx, podKey(e.uid), e.generation, e.sequence, start, end, e.digest); err != nil {
 				return err
 			}
 		}
@@ -285,7 +273,7 @@ func (s *sqlite) indexChunk(ctx context.Context, ids []indexed) error {
 	})
 }
 
-// mergeRuns makes one run of those of each day that is over, or has too many.
+// mergeRuns makes one run of those of each day that is over by now, or has too many.
 func (s *sqlite) mergeRuns(ctx context.Context, now time.Time) error {
 	s.packing.Lock()
 	defer s.packing.Unlock()
@@ -323,7 +311,7 @@ func (s *sqlite) mergeDay(ctx context.Context, day int64, names []string) error 
 		}
 	}()
 	for _, name := range names {
-		r, err := openRun(ctx, s.runPath(name), "", s.unpack)
+		r, err := openRun(ctx, s.runPath(name), &Filter{}, s.unpack)
 		if err != nil {
 			return s.failed(err)
 		}

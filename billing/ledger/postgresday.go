@@ -56,6 +56,8 @@ const ahead = 7
 
 func (p *postgres) urgent() <-chan struct{} { return nil }
 
+func (p *postgres) relieve(context.Context, time.Time) error { return nil }
+
 func (p *postgres) tend(ctx context.Context, now time.Time, horizon int64) error {
 	today := dayOf(now.UnixMilli())
 	for day := today; day <= today+ahead; day++ {

@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -16,7 +17,7 @@ import (
 // whose blocks are entries, compressed with a checksum. Dropping a day is removing its runs.
 const runSchema = `
 CREATE TABLE blocks (
-	id INTEGER PRIMARY KEY, first_pod TEXT NOT NULL, entries INTEGER NOT NULL, data BLOB NOT NULL
+	id INTEGER PRIMARY KEY, first_pod TEXT NOT NULL, entries INTEGER NOT NULL, names BLOB NOT NULL, data BLOB NOT NULL
 ) STRICT;
 CREATE INDEX blocks_by_pod ON blocks (first_pod);
 `
@@ -34,6 +35,7 @@ type runWriter struct {
 
 	block   []byte
 	first   string
+	names   names
 	n       int // entries of the block
 	entries int64
 	maxEnd  int64
@@ -65,7 +67,7 @@ func newRun(path string) (_ *runWriter, err error) {
 	if w.tx, err = w.db.Begin(); err != nil {
 		return w, err
 	}
-	w.insert, err = w.tx.Prepare("INSERT INTO blocks VALUES (NULL, ?, ?, ?)")
+	w.insert, err = w.tx.Prepare("INSERT INTO blocks VALUES (NULL, ?, ?, ?, ?)")
 	return w, err
 }
 
@@ -74,10 +76,11 @@ func (w *runWriter) add(e *entry) error {
 	if w.n == 0 {
 		w.first = e.uid
 	}
-	_, end, err := spanOf(e.data)
+	namespace, pod, _, end, err := headOf(e.data)
 	if err != nil {
 		return fmt.Errorf("segment %s: %w", e.id(), err)
 	}
+	w.names.add(string(namespace), string(pod))
 	if w.entries == 0 || end > w.maxEnd {
 		w.maxEnd = end
 	}
@@ -94,8 +97,8 @@ func (w *runWriter) flush() error {
 		return nil
 	}
 	w.packed = w.pack.EncodeAll(w.block, w.packed[:0])
-	_, err := w.insert.Exec(w.first, w.n, w.packed)
-	w.block, w.n = w.block[:0], 0
+	_, err := w.insert.Exec(w.first, w.n, w.names[:], w.packed)
+	w.block, w.n, w.names = w.block[:0], 0, names{}
 	return err
 }
 
@@ -160,22 +163,58 @@ type runReader struct {
 	next  int
 }
 
-// openRun opens a run, for the entries of one pod or of all.
-func openRun(ctx context.Context, path, uid string, unpack *zstd.Decoder) (_ *runReader, err error) {
-	r := &runReader{path: path, unpack: unpack, uid: uid}
+// openRun opens a run, for the entries of one pod or of all. Blocks that have nothing that a filter chooses are left
+// out where that is known.
+func openRun(ctx context.Context, path string, f *Filter, unpack *zstd.Decoder) (_ *runReader, err error) {
+	r := &runReader{path: path, unpack: unpack, uid: f.UID}
 	if r.db, err = sql.Open("sqlite", runURL(path, "immutable=1&mode=ro")); err != nil {
 		return nil, err
 	}
 	text, args := "SELECT data FROM blocks ORDER BY id", []any(nil)
-	if uid != "" {
+	switch {
+	case f.UID != "":
 		// From the last block that begins before the pod, which may have the first of it.
 		text = "SELECT data FROM blocks WHERE id >= coalesce((SELECT max(id) FROM blocks WHERE first_pod < ?1), 0) AND first_pod <= ?1 ORDER BY id"
-		args = []any{uid}
+		args = []any{f.UID}
+	case f.Namespace != "" && f.Pod != "":
+		var ids []byte
+		if ids, err = r.named(ctx, f.Namespace, f.Pod); err != nil {
+			return nil, errors.Join(fmt.Errorf("run %s: %w", path, err), r.db.Close())
+		}
+		text = "SELECT data FROM blocks WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id"
+		args = []any{string(ids)}
 	}
 	if r.rows, err = r.db.QueryContext(ctx, text, args...); err != nil {
 		return nil, errors.Join(fmt.Errorf("run %s: %w", path, err), r.db.Close())
 	}
 	return r, nil
+}
+
+// named answers the ids of blocks that may have segments of a pod, as JSON.
+func (r *runReader) named(ctx context.Context, namespace, pod string) ([]byte, error) {
+	rows, err := r.db.QueryContext(ctx, "SELECT id, names FROM blocks")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	ids := []int64{}
+	var raw sql.RawBytes
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id, &raw); err != nil {
+			return nil, err
+		}
+		if len(raw) != len(names{}) {
+			return nil, errEntry
+		}
+		if (*names)(raw).may(namespace, pod) {
+			ids = append(ids, id)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return json.Marshal(ids)
 }
 
 // peek answers the next entry, nil after the last. It is good until advance.

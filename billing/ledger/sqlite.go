@@ -349,7 +349,7 @@ func (s *sqlite) arriveLocked(ctx context.Context, rows []*row, record, now int6
 		n := 0
 		for ; n < len(rows) && dayOf(rows[n].start) == day; n++ {
 			r := rows[n]
-			data = appendEntry(data, &entry{r.segment.PodUID, r.segment.Generation, r.segment.Sequence, record, now, r.data})
+			data = appendEntry(data, &entry{uid: r.segment.PodUID, generation: r.segment.Generation, sequence: r.segment.Sequence, record: record, at: now, data: r.data})
 			r.record = record
 			digests = binary.BigEndian.AppendUint64(digests, uint64(r.digest))
 			maxEnd = max(maxEnd, r.end)

@@ -210,7 +210,7 @@ func (v *sqliteSnapshot) entries(ctx context.Context, day int64, f *Filter, fn f
 		return err
 	}
 	for _, name := range names {
-		r, err := openRun(ctx, v.s.runPath(name), f.UID, v.s.unpack)
+		r, err := openRun(ctx, v.s.runPath(name), f, v.s.unpack)
 		if err != nil {
 			return v.s.failed(err)
 		}
@@ -312,7 +312,7 @@ func (v *sqliteSnapshot) spans(ctx context.Context, fn func(usagev1.ID, int64, i
 			if entries = entries[1:]; c == 0 {
 				continue
 			}
-			start, end, err := spanOf(e.data)
+			_, _, start, end, err := headOf(e.data)
 			if err != nil {
 				return v.s.failed(err)
 			}

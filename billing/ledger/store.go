@@ -22,8 +22,9 @@ type store interface {
 	// tend does what is to be done in the background: it prepares partitions, packs what has arrived, and drops days of
 	// which everything ended before the horizon (Unix milliseconds). What ended before it isn't recorded any more.
 	tend(ctx context.Context, now time.Time, horizon int64) error
-	// urgent is sent to when tend has something to do before its time.
+	// urgent is sent to when something is to be done before its time, which relieve does.
 	urgent() <-chan struct{}
+	relieve(ctx context.Context, now time.Time) error
 	close() error
 }
 

@@ -14,13 +14,16 @@ const tendEvery = 10 * time.Minute
 func (l *Ledger) Tend(ctx context.Context, retention time.Duration, report func(error)) error {
 	ticker := time.NewTicker(tendEvery)
 	defer ticker.Stop()
+	err := l.tend(ctx, time.Now(), retention)
 	for {
-		if err := l.tend(ctx, time.Now(), retention); err != nil && ctx.Err() == nil {
+		if err != nil && ctx.Err() == nil {
 			report(err)
 		}
 		select {
 		case <-ticker.C:
+			err = l.tend(ctx, time.Now(), retention)
 		case <-l.store.urgent():
+			err = l.store.relieve(ctx, time.Now())
 		case <-ctx.Done():
 			return nil
 		}
