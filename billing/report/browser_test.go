@@ -247,10 +247,15 @@ func TestPageInBrowser(t *testing.T) {
 		}
 	})
 
-	t.Run("narrow", func(t *testing.T) {
-		run(t, ctx, chromedp.EmulateViewport(360, 800))
-		if w := evaluate[float64](t, ctx, `document.documentElement.scrollWidth`); w > 360 {
-			t.Errorf("the page is %v px wide in a window of 360", w)
+	t.Run("widths", func(t *testing.T) {
+		for _, width := range []int64{320, 360, 700, 1040, 1280, 2560} {
+			run(t, ctx, chromedp.EmulateViewport(width, 800))
+			if w := evaluate[int64](t, ctx, `document.documentElement.scrollWidth`); w > width {
+				t.Errorf("the page is %d px wide in a window of %d", w, width)
+			}
+			if wide := evaluate[[]string](t, ctx, `[...document.querySelectorAll(".tile")].filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)`); len(wide) > 0 {
+				t.Errorf("in a window of %d px tiles are too narrow for %q", width, wide)
+			}
 		}
 		run(t, ctx, chromedp.EmulateViewport(1280, 900))
 	})

@@ -152,7 +152,7 @@ func (o *Overview) tiles(places int) []tile {
 		{"To be paid", money(t.Billed, places), r.Currency, "purchases of plans included"},
 		{"Cost of use", money(t.Effective, places), r.Currency, changeNote(t.Effective, o.Before.Total.Effective, o.Before.Charges > 0)},
 		{"At list price", money(t.List, places), r.Currency, ""},
-		{"Saved by plans", money(t.Saving(), places), r.Currency, strings.TrimSpace(percent(t.Saving(), t.List) + " of list")},
+		{"Saved", money(t.Saving(), places), r.Currency, "by plans: " + percent(t.Saving(), t.List) + " of list"},
 	}
 	if t.List.IsZero() {
 		out[3].Note = ""
