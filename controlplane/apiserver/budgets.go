@@ -22,9 +22,11 @@ const (
 	accountBudgetsResource = "accountbudgets"
 )
 
-// Budgets know what namespaces may still spend. Both calls are quick.
+// Budgets know what namespaces may still spend. All calls are quick.
 type Budgets interface {
-	// Spent answers why there may be no more and no larger pods in a namespace, nil if there may.
+	// Closed reports that there may be no more and no larger pods in a namespace.
+	Closed(namespace string) bool
+	// Spent answers why, for one that is refused for it; nil if there may be more again.
 	Spent(namespace string) error
 	// Reload is called when a budget has changed. It holds when that returns.
 	Reload()
@@ -120,23 +122,22 @@ func (s *Server) budgetResource(res *resource, newOne func() controlplane.Object
 // affordable refuses a pod, or a size, that a spent budget forbids. old is nil for a new pod; what doesn't grow isn't
 // judged.
 func (s *Server) affordable(next, old *corev1.Pod) error {
-	if s.cfg.Budgets == nil {
-		return nil
-	}
-	err := s.cfg.Budgets.Spent(next.Namespace)
-	if err == nil {
+	if s.cfg.Budgets == nil || !s.cfg.Budgets.Closed(next.Namespace) {
 		return nil
 	}
 	if old != nil {
-		held, heldErr := controlplane.PodDemand(old)
-		if heldErr != nil {
-			return heldErr
+		held, err := controlplane.PodDemand(old)
+		if err != nil {
+			return err
 		}
 		if controlplane.SpecDemand(next).Fits(held) {
 			return nil
 		}
 	}
-	return apierrors.NewForbidden(corev1.Resource("pods"), next.Name, err)
+	if err := s.cfg.Budgets.Spent(next.Namespace); err != nil {
+		return apierrors.NewForbidden(corev1.Resource("pods"), next.Name, err)
+	}
+	return nil
 }
 
 // RecordBudget makes an event about a budget.

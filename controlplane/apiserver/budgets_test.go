@@ -29,6 +29,8 @@ func (p *purse) Spent(namespace string) error {
 	return nil
 }
 
+func (p *purse) Closed(namespace string) bool { return p.Spent(namespace) != nil }
+
 func (p *purse) Reload() { p.reloads.Add(1) }
 
 func withBudgets(p *purse) func(*Config) {

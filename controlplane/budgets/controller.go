@@ -76,7 +76,7 @@ func New(cfg Config) (*Controller, error) {
 	return c, nil
 }
 
-// Spent answers why there may be no more and no larger pods in a namespace, nil if there may.
+// Spent answers why there may be no more and no larger pods in a namespace, nil if there may. It counts as a refusal.
 func (c *Controller) Spent(namespace string) error {
 	d := c.denied.Load()
 	err := d.projects[namespace]
@@ -89,7 +89,7 @@ func (c *Controller) Spent(namespace string) error {
 	return err
 }
 
-// Closed is Spent for those who ask ahead of pods: it isn't counted as a refusal.
+// Closed reports that there may be no more and no larger pods in a namespace.
 func (c *Controller) Closed(namespace string) bool {
 	d := c.denied.Load()
 	return d.projects[namespace] != nil || len(d.accounts) > 0 && d.accounts[c.cfg.Account(namespace)] != nil

@@ -1,6 +1,8 @@
 package budgets
 
 import (
+	"encoding/json"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -178,5 +180,66 @@ func TestHugeAmounts(t *testing.T) {
 	}
 	if s := (Spending{Spent: 1<<63 - 2}).plus(Spending{Spent: 5}); s.Spent != 1<<63-1 {
 		t.Error(s)
+	}
+}
+
+// TestAnyMonth: however spending goes on and whenever the control plane starts anew, each threshold is told of once a
+// month at most, a budget denies from when it is spent to the month's end, and its grace isn't begun again.
+func TestAnyMonth(t *testing.T) {
+	for seed := range uint64(50) {
+		r := rand.New(rand.NewPCG(seed, 7))
+		b := budgetFor(t, "{amount: '100', thresholds: [{percent: 10}, {percent: 60}, {percent: 100}, {percent: 150}, {percent: 120, of: Forecast}], hardStop: DenyAndStop, graceSeconds: 3600, timeZone: America/Sao_Paulo}")
+		told := map[string]int{}
+		var month time.Time
+		var spent int64
+		var since, stopAt time.Time
+		for now := instant(t, "2027-01-20T00:00:00Z"); now.Before(instant(t, "2027-04-10T00:00:00Z")); now = now.Add(time.Duration(r.Int64N(int64(20 * time.Hour)))) {
+			if r.IntN(3) == 0 { // anew, with what was stored
+				o := &v1alpha1.Budget{Spec: specOf(t, "{amount: '100', thresholds: [{percent: 10}, {percent: 60}, {percent: 100}, {percent: 150}, {percent: 120, of: Forecast}], hardStop: DenyAndStop, graceSeconds: 3600, timeZone: America/Sao_Paulo}")}
+				o.Name, o.Namespace, o.UID = "monthly", "shop", "u1"
+				o.Status = Kept(b.status(now, nil))
+				raw, err := json.Marshal(o)
+				if err != nil {
+					t.Fatal(err)
+				}
+				o = &v1alpha1.Budget{}
+				if err := json.Unmarshal(raw, o); err != nil {
+					t.Fatal(err)
+				}
+				if b, err = read(o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.turn(now)
+			if !b.from.Equal(month) {
+				month, spent, since, stopAt = b.from, 0, time.Time{}, time.Time{}
+				clear(told)
+			}
+			spent += r.Int64N(8 * unit)
+			if spent >= 100*unit && since.IsZero() {
+				since = now
+			}
+			out := b.look(now, Spending{Spent: spent, First: b.from})
+			for _, a := range out.alerts {
+				of := a.reason
+				if i := strings.Index(a.message, "which is "); i >= 0 {
+					of += a.message[i:]
+				}
+				if told[of]++; told[of] > 1 {
+					t.Fatalf("seed %d at %s: told again: %s", seed, now, a.message)
+				}
+			}
+			if (out.denied != nil) != !since.IsZero() {
+				t.Fatalf("seed %d at %s: %d spent, denied: %v", seed, now, spent, out.denied)
+			}
+			if out.denied != nil {
+				if stopAt.IsZero() {
+					stopAt = out.status.StopTime.Time
+				}
+				if !out.status.StopTime.Time.Equal(stopAt) || out.stop != !now.Before(stopAt) {
+					t.Fatalf("seed %d at %s: pods are ended at %s, it was %s; now: %v", seed, now, out.status.StopTime, stopAt, out.stop)
+				}
+			}
+		}
 	}
 }
