@@ -25,6 +25,14 @@ const (
 	// plane writes it.
 	AnnotationAllocated = "swell.dev/allocated-resources"
 
+	// AnnotationPrice is what the pod costs for an hour at list, at the size that it is admitted with: "0.0375 CNY". It
+	// changes with each resize. Only the control plane writes it.
+	AnnotationPrice = "swell.dev/price-per-hour"
+
+	// AnnotationBilledSize stands on what a dry run answers: the size that would be billed, where the price book's grid
+	// or free storage makes it another one than the pod's too: "cpu=500m,memory=1Gi".
+	AnnotationBilledSize = "swell.dev/billed-size"
+
 	// AnnotationAutosized stands on a pod whose size an Autosize policy has set: JSON with the time and the sizes.
 	AnnotationAutosized = "swell.dev/autosized"
 )

@@ -128,6 +128,9 @@ type Config struct {
 
 	// Bills answers the bills of a namespace (empty: all), or those of one name.
 	Bills func(ctx context.Context, namespace, name string) ([]v1alpha1.Bill, error)
+	// Price answers what a pod costs for an hour at list at its admitted size, and the size that it is billed for; empty
+	// where that isn't known. It is quick. Nil: pods have no price.
+	Price func(*corev1.Pod) (perHour, billed string)
 	// Billing serves billing's endpoints: reports, exports, checks. An error is the answer or, where that has begun,
 	// cuts it off. Nil: they are not served.
 	Billing func(http.ResponseWriter, *http.Request, BillingRequest) error

@@ -151,6 +151,9 @@ func (s *Server) createPrepared(ctx context.Context, res *resource, do steps, ob
 		if do.preview != nil {
 			return do.preview(ctx, obj), nil
 		}
+		if pod, ok := obj.(*corev1.Pod); ok {
+			return s.quoted(pod), nil
+		}
 		return obj, nil
 	}
 	create := do.create

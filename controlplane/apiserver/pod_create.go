@@ -44,6 +44,7 @@ func (s *Server) createPodOf(ctx context.Context, o controlplane.Object, templat
 	if err != nil {
 		return nil, err
 	}
+	s.priced(pod)
 	// A client that leaves doesn't undo a commit under way: what became durable must keep its room.
 	out, err := s.insert(context.WithoutCancel(ctx), req.Key, pod)
 	if err != nil {
@@ -130,6 +131,7 @@ func (s *Server) bind(ctx context.Context, key controlplane.Key, uid, node strin
 		}
 		next := pod.DeepCopy()
 		scheduled(next, node)
+		s.priced(next) // the node's region may have prices of its own
 		return next, nil
 	})
 	switch {

@@ -94,6 +94,8 @@ func (s *Server) preparePodWithin(pod *corev1.Pod, l *limits) (note string) {
 
 func (s *Server) preparePodStatus(pod *corev1.Pod, qos corev1.PodQOSClass) {
 	delete(pod.Annotations, v1alpha1.AnnotationAllocated)
+	annotate(pod, v1alpha1.AnnotationPrice, "")
+	annotate(pod, v1alpha1.AnnotationBilledSize, "")
 	pod.Status = corev1.PodStatus{Phase: corev1.PodPending, QOSClass: qos}
 }
 
@@ -114,6 +116,7 @@ func (s *Server) preparePodUpdate(nextObj, oldObj controlplane.Object) {
 		}
 		next.Annotations[v1alpha1.AnnotationAllocated] = held
 	}
+	keptPrice(next, old)
 }
 
 func podSpecChanged(next, old controlplane.Object) bool {

@@ -144,13 +144,14 @@ func (s *Server) modifySize(ctx context.Context, key controlplane.Key, dryRun bo
 		}
 		if dryRun {
 			count(nil)
-			return out, nil
+			return s.quoted(next), nil
 		}
 		settle, err := s.decideSize(ctx, next, old)
 		if err != nil {
 			count(nil)
 			return nil, err
 		}
+		s.priced(next)
 		stored, err := s.cfg.Store.Commit(context.WithoutCancel(ctx), controlplane.Mutation{Key: key, Change: func(current controlplane.Object) (controlplane.Object, error) {
 			if current == nil {
 				return nil, fmt.Errorf("%s: %w", key, controlplane.ErrNotFound)
@@ -319,6 +320,7 @@ func (s *Server) Resized(ctx context.Context, d controlplane.ResizeDecision) err
 		next := pod.DeepCopy()
 		if d.Verdict == controlplane.ResizeAdmitted {
 			admitted(next)
+			s.priced(next)
 		} else {
 			setPending(next, d.ResizeAnswer)
 		}

@@ -58,7 +58,7 @@ total. The last line of a pod that runs is still growing.`,
 		}
 		return printBills(cmd.OutOrStdout(), out, list.Items, all)
 	})
-	cmd.AddCommand(a.newBillSimulateCommand(), a.newBillVerifyCommand(), a.newBillCorrectCommand(), a.newBillAdjustCommand(), a.newBillReportCommand(),
+	cmd.AddCommand(a.newBillSimulateCommand(), a.newBillVerifyCommand(), a.newBillPricesCommand(), a.newBillCorrectCommand(), a.newBillAdjustCommand(), a.newBillReportCommand(),
 		a.newBillFOCUSCommand(), a.newBillInvoiceCommand(), a.newBillPlanCommand(), a.newBillRecommendCommand())
 	return cmd
 }

@@ -162,7 +162,7 @@ func (p *podPrinter) rows(pods []corev1.Pod) error {
 			if len(pod.Spec.Containers) > 0 {
 				image = pod.Spec.Containers[0].Image
 			}
-			row = append(row, pod.Status.PodIP, v1alpha1.QoS(pod), image)
+			row = append(row, pod.Status.PodIP, v1alpha1.QoS(pod), pod.Annotations[v1alpha1.AnnotationPrice], image)
 		}
 		rows = append(rows, row)
 	}
@@ -176,7 +176,7 @@ func (p *podPrinter) columns(wide bool) []table.Column {
 		columns = append([]table.Column{{Name: "NAMESPACE"}}, columns...)
 	}
 	if wide {
-		columns = append(columns, table.Column{Name: "IP"}, table.Column{Name: "QOS"}, table.Column{Name: "IMAGE"})
+		columns = append(columns, table.Column{Name: "IP"}, table.Column{Name: "QOS"}, table.Column{Name: "PER-HOUR", Right: true}, table.Column{Name: "IMAGE"})
 	}
 	return columns
 }

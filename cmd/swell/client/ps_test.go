@@ -26,7 +26,7 @@ func somePods() []*corev1.Pod {
 	pending := runningPod("pending", "app")
 	pending.Spec.NodeName = ""
 	pending.Status = corev1.PodStatus{Phase: corev1.PodPending}
-	pending.Annotations = map[string]string{v1alpha1.AnnotationComputeClass: v1alpha1.ClassPerformance}
+	pending.Annotations = map[string]string{v1alpha1.AnnotationComputeClass: v1alpha1.ClassPerformance, v1alpha1.AnnotationPrice: "0.039 CNY"}
 
 	crash := runningPod("crash", "app")
 	crash.Status.ContainerStatuses[0] = corev1.ContainerStatus{Name: "app", RestartCount: 7,

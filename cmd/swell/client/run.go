@@ -86,7 +86,7 @@ func (r *running) run(ctx context.Context, s *session, pod *corev1.Pod) error {
 	}
 	switch {
 	case r.dryRun:
-		return r.report(pod, "would be accepted")
+		return r.report(pod, "would be accepted"+quoted(pod))
 	case r.detach:
 		return r.report(pod, fmt.Sprintf("accepted in %s%s", elapsed(time.Since(r.started)), onNode(pod)))
 	case r.remove:

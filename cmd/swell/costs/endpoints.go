@@ -27,9 +27,10 @@ type book interface {
 
 var _ book = (*ledger.Ledger)(nil)
 
-// AddTo adds the endpoints of the engine itself: verify, corrections, adjustments.
+// AddTo adds the endpoints of the engine itself: verify, prices, corrections, adjustments.
 func (e *Engine) AddTo(a *API) {
 	a.Handle("verify", e.serveVerify, http.MethodGet)
+	a.Handle("prices", e.servePrices, http.MethodGet)
 	a.Handle("corrections", e.serveCorrections, http.MethodGet, http.MethodPost)
 	a.Handle("adjustments", e.serveAdjustments, http.MethodGet, http.MethodPost)
 }

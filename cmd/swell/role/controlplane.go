@@ -286,6 +286,7 @@ func (c *controlPlane) newAPI() (*apiserver.Server, error) {
 		Streams:        apiserver.Streams{Log: streams.Log, Exec: streams.Exec, PortForward: streams.PortForward},
 		Bills:          c.bills,
 		Billing:        c.billing.Serve,
+		Price:          (&prices{books: c.books, region: c.regionOf, now: time.Now}).of,
 		Usage:          c.hub.Usage,
 		ImportImage:    c.importImage,
 		ListImages:     c.listImages,

@@ -1,0 +1,50 @@
+package apiserver
+
+import (
+	"maps"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"swell.dev/swell/api/v1alpha1"
+)
+
+// priced writes on a pod, whose annotations are its own, what it costs.
+func (s *Server) priced(pod *corev1.Pod) {
+	perHour, _ := s.price(pod)
+	annotate(pod, v1alpha1.AnnotationPrice, perHour)
+	annotate(pod, v1alpha1.AnnotationBilledSize, "")
+}
+
+// quoted answers what a dry run does: the pod with its price, and the size that it would be billed for.
+func (s *Server) quoted(pod *corev1.Pod) *corev1.Pod {
+	out := *pod
+	out.Annotations = maps.Clone(pod.Annotations)
+	perHour, billed := s.price(pod)
+	annotate(&out, v1alpha1.AnnotationPrice, perHour)
+	annotate(&out, v1alpha1.AnnotationBilledSize, billed)
+	return &out
+}
+
+func (s *Server) price(pod *corev1.Pod) (perHour, billed string) {
+	if s.cfg.Price == nil {
+		return "", ""
+	}
+	return s.cfg.Price(pod)
+}
+
+func annotate(pod *corev1.Pod, key, value string) {
+	if value == "" {
+		delete(pod.Annotations, key)
+		return
+	}
+	if pod.Annotations == nil {
+		pod.Annotations = map[string]string{}
+	}
+	pod.Annotations[key] = value
+}
+
+// keptPrice gives an update the price that the pod had: users neither change it nor take it away.
+func keptPrice(next, old *corev1.Pod) {
+	annotate(next, v1alpha1.AnnotationPrice, old.Annotations[v1alpha1.AnnotationPrice])
+	annotate(next, v1alpha1.AnnotationBilledSize, "")
+}
