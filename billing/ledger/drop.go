@@ -25,6 +25,9 @@ func (s *sqlite) tend(ctx context.Context, now time.Time, horizon int64) error {
 // relieve packs what has arrived. Runs are merged where there are too many: those of a day that is over wait until
 // tend's time, so that a day that arrives late isn't written anew with each of its parts.
 func (s *sqlite) relieve(ctx context.Context, now time.Time) error {
+	if s.arrivals() < s.limits.packAt { // they were packed since it was asked for
+		return nil
+	}
 	if err := s.pack(ctx, now, false); err != nil {
 		return err
 	}

@@ -99,17 +99,18 @@ func (s *sqlite) removeStrays(ctx context.Context) error {
 
 // makeRoom packs if so much has arrived that it has to be packed first.
 func (s *sqlite) makeRoom(ctx context.Context) error {
-	for {
-		s.mu.Lock()
-		n := len(s.recent)
-		s.mu.Unlock()
-		if n < s.limits.maxArrivals {
-			return nil
-		}
+	for s.arrivals() >= s.limits.maxArrivals {
 		if err := s.pack(ctx, time.Now(), true); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (s *sqlite) arrivals() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.recent)
 }
 
 // pack moves arrivals of days that have enough of them, or are over, into runs. Pressed, it moves all of them.

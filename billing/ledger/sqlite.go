@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the driver
 
 	usagev1 "swell.dev/swell/api/usage/v1"
@@ -60,6 +61,7 @@ const schemaVersion = 1
 
 // sqlite is a store in a folder:
 //
+//	lock                held while it is open
 //	ledger.db           every table but the segments that are packed
 //	runs/DAY-RECORD.db  packed segments of a UTC day
 //
@@ -71,6 +73,7 @@ type sqlite struct {
 	readers *sql.DB
 	db      *sql.DB // of the one writer
 	unpack  *zstd.Decoder
+	lock    *os.File
 
 	packing sync.Mutex    // held by who packs, merges or drops
 	packs   atomic.Int64  // how often recent has lost something
@@ -116,6 +119,9 @@ func openSQLite(ctx context.Context, dir string) (_ *sqlite, err error) {
 	if err := os.MkdirAll(filepath.Join(dir, "runs"), 0o700); err != nil {
 		return nil, fmt.Errorf("--ledger %s: %w", dir, err)
 	}
+	if s.lock, err = lockFolder(dir); err != nil {
+		return nil, fmt.Errorf("--ledger %s: %w", dir, err)
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(s.failed(err), s.close())
@@ -124,7 +130,7 @@ func openSQLite(ctx context.Context, dir string) (_ *sqlite, err error) {
 	if s.unpack, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0)); err != nil {
 		return s, err
 	}
-	const pragmas = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(10000)&_pragma=temp_store(MEMORY)"
+	const pragmas = "?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(10000)&_pragma=temp_store(MEMORY)&_pragma=journal_size_limit(67108864)"
 	dsn := "file:" + (&url.URL{Path: filepath.Join(dir, "ledger.db")}).EscapedPath() + pragmas
 	if s.db, err = sql.Open("sqlite", dsn+"&_pragma=cache_size(-65536)"); err != nil {
 		return s, err
@@ -202,7 +208,22 @@ func (s *sqlite) close() error {
 	if s.unpack != nil {
 		s.unpack.Close()
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, s.lock.Close())...)
+}
+
+// lockFolder keeps other processes out: what is in memory here has to be all that was recorded.
+func lockFolder(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			err = errors.New("another process has it open: stop that one, or choose another folder; several control planes share a PostgreSQL")
+		}
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // remember reads the ids of arrivals.

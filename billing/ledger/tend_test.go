@@ -27,7 +27,7 @@ func tendAt(t *testing.T, l *Ledger, now time.Time, retention time.Duration) {
 func TestRetention(t *testing.T) {
 	eachStore(t, func(t *testing.T, place func() string) {
 		where := place()
-		l := openLedger(t, where)
+		l := openLedger(t, where) // Close is idempotent
 		old, long, young := segment("old", 1, time.Hour, 2*time.Hour), segment("long", 1, day+time.Hour, 9*day), segment("young", 1, 9*day, 9*day+time.Hour)
 		beside := segment("beside", 1, day, day+time.Hour) // ended long ago, in a partition with one that hasn't
 		record(t, l, old, long, young, beside)
@@ -64,13 +64,16 @@ func TestRetention(t *testing.T) {
 			t.Errorf("%v, %v", lives, err)
 		}
 		tendAt(t, l, now, 0) // the horizon stays
-		again := openLedger(t, where)
-		if err := again.Record(t.Context(), []usagev1.Segment{old}); !errors.As(err, &conflict) || len(conflict.Expired) != 1 {
-			t.Errorf("after a restart: %v", err)
-		}
 		gaps, err := l.Gaps(t.Context())
 		if err != nil || len(gaps) != 0 {
 			t.Errorf("%v, %v", gaps, err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		again := openLedger(t, where)
+		if err := again.Record(t.Context(), []usagev1.Segment{old}); !errors.As(err, &conflict) || len(conflict.Expired) != 1 {
+			t.Errorf("after a restart: %v", err)
 		}
 	})
 }
@@ -184,4 +187,12 @@ func TestADamagedRunIsTold(t *testing.T) {
 	if got, err := l.Segments(t.Context(), Filter{}); err == nil {
 		t.Errorf("read as %+v", got)
 	}
+}
+
+// TestAFolderIsOneProcess: what two of them kept in memory would differ.
+func TestAFolderIsOneProcess(t *testing.T) {
+	dir := t.TempDir()
+	openLedger(t, dir)
+	_, err := Open(t.Context(), dir)
+	refuses(t, err, "another process has it open")
 }
