@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -152,26 +154,27 @@ func TestSavingsPlanIsBought(t *testing.T) {
 			t.Errorf("kubectl %s: exit %d, want %q in\n%s", strings.Join(args, " "), code, want, out)
 		}
 	}
-	swell(`nothing is bought\nplan +year\nphase +Queued\ncommitment +120 CNY per day\ndiscount +55%`, "bill", "plan", "buy", "year", "--offer", "day-1y", "--commitment", "120", "--dry-run")
-	swell(`savingsplan/year bought: 120 CNY per day from \d{4}-\d\d-\d\d for 365 days\nit can be returned until `, "bill", "plan", "buy", "year", "--offer", "day-1y", "--commitment", "120", "--zone", "Asia/Shanghai")
+	year := fmt.Sprint("year-", time.Now().UnixMilli()) // a plan stays, and so does its name
+	swell(`nothing is bought\nplan +year-\d+\nphase +Queued\ncommitment +120 CNY per day\ndiscount +55%`, "bill", "plan", "buy", year, "--offer", "day-1y", "--commitment", "120", "--dry-run")
+	swell(`savingsplan/year-\d+ bought: 120 CNY per day from \d{4}-\d\d-\d\d for 365 days\nit can be returned until `, "bill", "plan", "buy", year, "--offer", "day-1y", "--commitment", "120", "--zone", "Asia/Shanghai")
 	plan := `apiVersion: swell.dev/v1alpha1
 kind: SavingsPlan
 metadata: {name: NAME}
 spec: {offer: day-1y, commitment: "120"}
 `
 	refused(strings.NewReplacer("NAME", "other", "day-1y", "gold").Replace(plan), `spec.offer: Invalid value: "gold": isn't offered; the price book offers `, "create", "-f", "-")
-	refused("", `spec.commitment: Invalid value: "5": is fixed: a plan that is bought doesn't change`, "patch", "savingsplan", "year", "--type=merge", "-p", `{"spec":{"commitment":"5"}}`)
-	refused("", "it is a record of what was bought", "delete", "savingsplan", "year")
-	mustMatch(t, kubectl(t, "get", "savingsplans"), `NAME +PHASE +COMMITMENT +PER +DISCOUNT +START +DAYS +USED +AGE\nyear +Queued +120 CNY +day +55% +\d{4}-\d\d-\d\d +365 +<none>`)
+	refused("", `spec.commitment: Invalid value: "5": is fixed: a plan that is bought doesn't change`, "patch", "savingsplan", year, "--type=merge", "-p", `{"spec":{"commitment":"5"}}`)
+	refused("", "it is a record of what was bought", "delete", "savingsplan", year)
+	mustMatch(t, kubectl(t, "get", "savingsplans"), `NAME +PHASE +COMMITMENT +PER +DISCOUNT +START +DAYS +USED +AGE\n(.*\n)*year-\d+ +Queued +120 CNY +day +55% +\d{4}-\d\d-\d\d +365 +<none>`)
 	mustMatch(t, kubectl(t, "explain", "savingsplan.spec"), `commitment`)
-	swell(`savingsplan/year-renewal bought: 120 CNY per day`, "bill", "plan", "renew", "year")
-	swell(`year-renewal +Queued +120 +CNY +day +55% .* year`, "bill", "plan", "ls")
-	swell(`savingsplan/year-renewal returned`, "bill", "plan", "return", "year-renewal")
-	swell(`savingsplan/year returned`, "bill", "plan", "return", "year")
-	if out, err := runSwell(ctx, shared, "bill", "plan", "return", "year"); err == nil || !strings.Contains(out, "it was returned at") {
+	swell(`savingsplan/year-\d+-renewal bought: 120 CNY per day`, "bill", "plan", "renew", year)
+	swell(`year-\d+-renewal +Queued +120 +CNY +day +55% .* year-\d+`, "bill", "plan", "ls")
+	swell(`savingsplan/year-\d+-renewal returned`, "bill", "plan", "return", year+"-renewal")
+	swell(`savingsplan/year-\d+ returned`, "bill", "plan", "return", year)
+	if out, err := runSwell(ctx, shared, "bill", "plan", "return", year); err == nil || !strings.Contains(out, "it was returned at") {
 		t.Errorf("%v: %s", err, out)
 	}
-	swell(`phase +Returned`, "bill", "plan", "show", "year")
+	swell(`phase +Returned`, "bill", "plan", "show", year)
 	if out, err := runSwell(ctx, shared, "bill", "recommend"); err != nil {
 		t.Errorf("%v: %s", err, out)
 	}

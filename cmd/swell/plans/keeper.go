@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -28,6 +29,10 @@ type Keeper struct {
 	engine engine
 	log    *slog.Logger
 	wake   chan struct{} // holds a token when a plan was bought or returned
+
+	// What follows is Run's.
+	used   map[string]*v1alpha1.SavingsPlanUse // by the plan's UID
+	usedAt time.Time                           // when that was summed up
 }
 
 // NewKeeper makes a keeper; Run makes it work.
@@ -73,12 +78,13 @@ func (k *Keeper) Run(ctx context.Context) error {
 func (k *Keeper) look(ctx context.Context, now time.Time) (again time.Time, err error) {
 	again = now.Add(usedEvery)
 	list, _ := k.store.List(plansResource, "")
-	use := map[string]*v1alpha1.SavingsPlanUse{}
-	for _, o := range list {
-		if phase, _ := o.(*v1alpha1.SavingsPlan).PhaseAt(now); phase == v1alpha1.SavingsPlanActive {
-			use, err = k.use(ctx, now)
-			break
-		}
+	active := slices.ContainsFunc(list, func(o controlplane.Object) bool {
+		phase, _ := o.(*v1alpha1.SavingsPlan).PhaseAt(now)
+		return phase == v1alpha1.SavingsPlanActive
+	})
+	if active && now.Sub(k.usedAt) >= usedEvery {
+		k.used, err = k.use(ctx, now)
+		k.usedAt = now
 	}
 	errs := []error{err}
 	for _, o := range list {
@@ -94,7 +100,7 @@ func (k *Keeper) look(ctx context.Context, now time.Time) (again time.Time, err 
 			}
 			out := was.DeepCopy()
 			out.Status.Phase, _ = was.PhaseAt(now)
-			if u, ok := use[string(p.UID)]; ok && phase == v1alpha1.SavingsPlanActive {
+			if u, ok := k.used[string(p.UID)]; ok && phase == v1alpha1.SavingsPlanActive {
 				out.Status.Utilisation = u
 			} else if phase != v1alpha1.SavingsPlanActive && phase != v1alpha1.SavingsPlanEnded {
 				out.Status.Utilisation = nil
