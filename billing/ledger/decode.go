@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -129,6 +130,25 @@ func (d *decoder) labelSet(b []byte) (map[string]string, error) {
 			return nil, fmt.Errorf("labels: %w", r.err)
 		}
 		set[d.text(k, "")] = d.text(v, "")
+	}
+	if len(d.labels) >= maxInterned || d.labels == nil {
+		d.labels = map[string]map[string]string{}
+	}
+	d.labels[string(b)] = set
+	return set, nil
+}
+
+// labelsOfJSON is labelSet from a JSON object; empty stands for no labels.
+func (d *decoder) labelsOfJSON(b []byte) (map[string]string, error) {
+	if len(b) == 0 {
+		return nil, nil
+	}
+	if set, ok := d.labels[string(b)]; ok {
+		return set, nil
+	}
+	var set map[string]string
+	if err := json.Unmarshal(b, &set); err != nil {
+		return nil, fmt.Errorf("labels: %w", err)
 	}
 	if len(d.labels) >= maxInterned || d.labels == nil {
 		d.labels = map[string]map[string]string{}

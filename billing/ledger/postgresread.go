@@ -2,8 +2,10 @@ package ledger
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -134,18 +136,64 @@ func (v *postgresSnapshot) segments(ctx context.Context, f *Filter, fn func(*usa
 	if f.Through != 0 {
 		where.add("record <= %s", f.Through)
 	}
+	return v.scan(ctx, fn, where)
+}
+
+// readColumns are what scan reads, in its order.
+const readColumns = `pod_uid, namespace, pod, node, class, qos, gpu_model, region, coalesce(labels::text, ''),
+	generation, sequence, start_ms, end_ms, cpu_milli, memory_bytes, burst_ms, burst_cpu_milli_ms, burst_memory_mib_ms, gpu_milli, gpu_memory_mib, storage_bytes`
+
+// scan reads rows as the server sends them, since there are millions: texts that many have are made once.
+func (v *postgresSnapshot) scan(ctx context.Context, fn func(*usagev1.Segment) error, where condition) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	rows, err := v.tx.Query(ctx, "SELECT "+readColumns+" FROM swell.segments"+where.String()+" ORDER BY day, pod_uid, generation, sequence", where.args...)
+	if err != nil {
+		return v.p.failed(err)
+	}
+	defer rows.Close()
+	var d decoder
 	var s usagev1.Segment
 	var start, end int64
-	var labels map[string]string
-	columns := strings.Join(segmentColumns[1:4], ", ") + ", " + strings.Join(segmentColumns[6:], ", ")
-	return v.query(ctx, []any{
-		&s.PodUID, &s.Generation, &s.Sequence, &s.Namespace, &s.Pod, &s.Node, &s.ComputeClass, &s.QoS, &s.CPUMilli, &s.MemoryBytes,
-		&start, &end, &labels, &s.Burst.Millis, &s.Burst.CPUMillis, &s.Burst.MemoryMillis, &s.GPU.Model, &s.GPU.Milli, &s.GPU.MemoryMiB, &s.StorageBytes, &s.Region,
-	}, func() error {
-		s.Start, s.End, s.Labels = time.UnixMilli(start).UTC(), time.UnixMilli(end).UTC(), labels
-		labels = nil // or the next one's would go into the same map
-		return fn(&s)
-	}, "SELECT "+columns+" FROM swell.segments"+where.String()+" ORDER BY day, pod_uid, generation, sequence", where.args...)
+	numbers := [...]*int64{
+		&s.Generation, &s.Sequence, &start, &end, &s.CPUMilli, &s.MemoryBytes, &s.Burst.Millis, &s.Burst.CPUMillis, &s.Burst.MemoryMillis,
+		&s.GPU.Milli, &s.GPU.MemoryMiB, &s.StorageBytes,
+	}
+	shared := [...]*string{&s.Namespace, &s.Node, &s.ComputeClass, &s.QoS, &s.GPU.Model, &s.Region}
+	for rows.Next() {
+		raw := rows.RawValues()
+		s.PodUID, s.Pod = string(raw[0]), string(raw[2])
+		for i, column := range [...]int{1, 3, 4, 5, 6, 7} {
+			*shared[i] = d.text(raw[column], *shared[i])
+		}
+		s.Labels, err = d.labelsOfJSON(raw[8])
+		for i, number := range numbers {
+			if err == nil {
+				*number, err = integer(raw[9+i], rows.FieldDescriptions()[9+i].Format)
+			}
+		}
+		if err != nil {
+			cancel()
+			return v.p.failed(fmt.Errorf("segment %s: %w", s.ID, err))
+		}
+		s.Start, s.End = time.UnixMilli(start).UTC(), time.UnixMilli(end).UTC()
+		if err := fn(&s); err != nil {
+			cancel() // or the rest would be sent
+			return err
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return v.p.failed(err)
+	}
+	return nil
+}
+
+// integer reads a bigint, in the format that the connection uses.
+func integer(raw []byte, format int16) (int64, error) {
+	if format == pgx.BinaryFormatCode && len(raw) == 8 {
+		return int64(binary.BigEndian.Uint64(raw)), nil
+	}
+	return strconv.ParseInt(string(raw), 10, 64)
 }
 
 func (v *postgresSnapshot) spans(ctx context.Context, fn func(usagev1.ID, int64, int64) error) error {
