@@ -119,6 +119,12 @@ func TestSpentBudgetRefuses(t *testing.T) {
 	if a := h.do(http.MethodPost, pods, body("web")); a.code != http.StatusCreated {
 		t.Fatalf("%d %s", a.code, a.body)
 	}
+	burst := func(text string) answer {
+		return h.do(http.MethodPatch, pods+"/web", `{"metadata":{"annotations":{"swell.dev/burst":"`+text+`"}}}`, "Content-Type", "application/merge-patch+json")
+	}
+	if a := burst("cpu=2,budget=30s"); a.code != http.StatusOK {
+		t.Fatalf("%d %s", a.code, a.body)
+	}
 	ns := "default"
 	p.spent.Store(&ns)
 	refused := func(a answer) {
@@ -129,6 +135,12 @@ func TestSpentBudgetRefuses(t *testing.T) {
 	}
 	refused(h.do(http.MethodPost, pods, body("more")))
 	refused(h.do(http.MethodPost, pods+"?dryRun=All", body("more")))
+	for text, code := range map[string]int{"cpu=1,budget=30s": http.StatusOK, "cpu=3,budget=30s": http.StatusForbidden, "cpu=1,budget=60s": http.StatusForbidden, "cpu=1,memory=1Gi": http.StatusForbidden} {
+		if a := burst(text); a.code != code || code == http.StatusForbidden && !strings.Contains(string(a.body), "annotation swell.dev/burst: budget monthly is spent") {
+			t.Errorf("burst %s: %d %s", text, a.code, a.body)
+		}
+		burst("cpu=1,budget=30s")
+	}
 	resize := func(cpu, memory string) answer {
 		return h.do(http.MethodPatch, pods+"/web/resize", `{"spec":{"containers":[{"name":"c","resources":{"requests":{"cpu":"`+cpu+`","memory":"`+memory+`"},"limits":{"cpu":"`+cpu+`","memory":"`+memory+`"}}}]}}`,
 			"Content-Type", "application/strategic-merge-patch+json")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/controlplane"
@@ -42,7 +43,7 @@ func (s *Server) warnOfBurst(o controlplane.Object) []error {
 	return out
 }
 
-// admitBurst refuses a bound that is new and that no node could ever hold.
+// admitBurst refuses a bound that is new and that no node could ever hold, and a larger one that a spent budget forbids.
 func (s *Server) admitBurst(nextObj, oldObj controlplane.Object) error {
 	next, old := nextObj.(*corev1.Pod), oldObj.(*corev1.Pod)
 	text := next.Annotations[v1alpha1.AnnotationBurst]
@@ -55,6 +56,19 @@ func (s *Server) admitBurst(nextObj, oldObj controlplane.Object) error {
 	}
 	if nodes, _ := s.cfg.Store.Items("nodes", ""); nodes.Len() > 0 && !s.anyNodeHolds(burstDemand(b)) {
 		return fmt.Errorf("annotation %s: %s: %w", v1alpha1.AnnotationBurst, text, controlplane.ErrInfeasible)
+	}
+	if s.cfg.Budgets == nil || !s.cfg.Budgets.Closed(next.Namespace) {
+		return nil
+	}
+	var was v1alpha1.Burst
+	if w, err := v1alpha1.PodBurst(old); err == nil && w != nil {
+		was = *w
+	}
+	if burstDemand(b).Fits(burstDemand(&was)) && b.Budget <= was.Budget {
+		return nil
+	}
+	if err := s.cfg.Budgets.Spent(next.Namespace); err != nil { // what comes on top of a size costs as well
+		return apierrors.NewForbidden(corev1.Resource("pods"), next.Name, fmt.Errorf("annotation %s: %w", v1alpha1.AnnotationBurst, err))
 	}
 	return nil
 }
