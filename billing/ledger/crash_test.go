@@ -237,3 +237,29 @@ func TestACallWaitsAsLongAsItsContext(t *testing.T) {
 	_, err = Open(t.Context(), where)
 	refuses(t, err, "--ledger postgres://swell@127.0.0.1")
 }
+
+// TestPostgresCommittedUnheard: a commit whose answer was lost is tried again, and then known as this ledger's own, so
+// that who follows it is told.
+func TestPostgresCommittedUnheard(t *testing.T) {
+	l := openLedger(t, newDatabase(t))
+	s := segment("a", 1, 0, time.Second)
+	r, err := newRow(&s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if err := l.store.record(t.Context(), []*row{r}, nil); err != nil || r.verdict != recorded {
+			t.Fatalf("%v, %d", err, r.verdict)
+		}
+	}
+	again, err := newRow(&s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.store.record(t.Context(), []*row{again}, nil); err != nil || again.verdict != repeated {
+		t.Errorf("%v, %d", err, again.verdict)
+	}
+	if got := all(t, l, Filter{}); len(got) != 1 {
+		t.Errorf("%+v", got)
+	}
+}

@@ -240,6 +240,10 @@ func (p *postgres) record(ctx context.Context, rows []*row, lives []Lifecycle) e
 		if err := claim(ctx, tx, rows, horizon); err != nil {
 			return err
 		}
+		mine, err := committed(ctx, tx, rows)
+		if err != nil {
+			return err
+		}
 		now := time.Now().UnixMilli()
 		if err := copySegments(ctx, tx, rows, record, now); err != nil {
 			return err
@@ -257,7 +261,13 @@ func (p *postgres) record(ctx context.Context, rows []*row, lives []Lifecycle) e
 				return err
 			}
 		}
-		return insertLives(ctx, tx, lives)
+		if err := insertLives(ctx, tx, lives); err != nil {
+			return err
+		}
+		for _, r := range mine {
+			r.verdict = recorded
+		}
+		return nil
 	})
 	if err != nil {
 		var pg *pgconn.PgError
@@ -332,6 +342,26 @@ func claim(ctx context.Context, tx pgx.Tx, rows []*row, horizon int64) error {
 	return nil
 }
 
+// committed answers which rows an earlier try has recorded, though the server was gone before it said so: those that
+// are there with the record that they were given then.
+func committed(ctx context.Context, tx pgx.Tx, rows []*row) ([]*row, error) {
+	var mine []*row
+	for _, r := range rows {
+		if r.verdict != repeated || r.record == 0 {
+			continue
+		}
+		var is bool
+		if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT FROM swell.segments WHERE day = $1 AND pod_uid = $2 AND generation = $3 AND sequence = $4 AND record = $5)",
+			dateOf(dayOf(r.start)), r.segment.PodUID, r.segment.Generation, r.segment.Sequence, r.record).Scan(&is); err != nil {
+			return nil, err
+		}
+		if is {
+			mine = append(mine, r)
+		}
+	}
+	return mine, nil
+}
+
 // copySegments writes those that are new.
 func copySegments(ctx context.Context, tx pgx.Tx, rows []*row, record, now int64) error {
 	next := 0
@@ -348,9 +378,10 @@ func copySegments(ctx context.Context, tx pgx.Tx, rows []*row, record, now int64
 		if len(s.Labels) > 0 {
 			labels = s.Labels
 		}
+		r.record = record + int64(next)
 		next++
 		return []any{
-			dateOf(dayOf(r.start)), s.PodUID, s.Generation, s.Sequence, record + int64(next-1), now, s.Namespace, s.Pod, s.Node, s.ComputeClass, s.QoS, s.CPUMilli, s.MemoryBytes,
+			dateOf(dayOf(r.start)), s.PodUID, s.Generation, s.Sequence, r.record, now, s.Namespace, s.Pod, s.Node, s.ComputeClass, s.QoS, s.CPUMilli, s.MemoryBytes,
 			r.start, r.end, labels, s.Burst.Millis, s.Burst.CPUMillis, s.Burst.MemoryMillis, s.GPU.Model, s.GPU.Milli, s.GPU.MemoryMiB, s.StorageBytes, s.Region,
 		}, nil
 	}))
