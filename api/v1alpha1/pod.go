@@ -29,8 +29,8 @@ const (
 	// changes with each resize. Only the control plane writes it.
 	AnnotationPrice = "swell.dev/price-per-hour"
 
-	// AnnotationBilledSize stands on what a dry run answers: the size that would be billed, where the price book's grid
-	// or free storage makes it another one than the pod's too: "cpu=500m,memory=1Gi".
+	// AnnotationBilledSize stands on what a dry run answers: the size that would be billed, which is the pod's or what
+	// the price book's grid makes of it: "cpu=500m,memory=1Gi".
 	AnnotationBilledSize = "swell.dev/billed-size"
 
 	// AnnotationAutosized stands on a pod whose size an Autosize policy has set: JSON with the time and the sizes.

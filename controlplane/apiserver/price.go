@@ -15,11 +15,13 @@ func (s *Server) priced(pod *corev1.Pod) {
 	annotate(pod, v1alpha1.AnnotationBilledSize, "")
 }
 
-// quoted answers what a dry run does: the pod with its price, and the size that it would be billed for.
+// quoted answers what a dry run does: the pod with its price, and the size that it would be billed for. It is for the
+// size that is asked for, also where a resize waits.
 func (s *Server) quoted(pod *corev1.Pod) *corev1.Pod {
-	out := *pod
-	out.Annotations = maps.Clone(pod.Annotations)
-	perHour, billed := s.price(pod)
+	out, asked := *pod, *pod
+	out.Annotations, asked.Annotations = maps.Clone(pod.Annotations), maps.Clone(pod.Annotations)
+	delete(asked.Annotations, v1alpha1.AnnotationAllocated)
+	perHour, billed := s.price(&asked)
 	annotate(&out, v1alpha1.AnnotationPrice, perHour)
 	annotate(&out, v1alpha1.AnnotationBilledSize, billed)
 	return &out

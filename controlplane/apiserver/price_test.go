@@ -51,6 +51,7 @@ func TestPrice(t *testing.T) {
 		{"a resize", http.MethodPatch, path + "/p/resize", resizeTo("2"), "2000 CNY", ""},
 		{"another pod", http.MethodPost, path, strings.Replace(body("1900m"), `"name":"p"`, `"name":"other"`, 1), "1900 CNY", ""},
 		{"a resize that has to wait", http.MethodPatch, path + "/p/resize", resizeTo("2500m"), "2000 CNY", ""},
+		{"a dry run of another while it waits", http.MethodPatch, path + "/p/resize?dryRun=All", resizeTo("1"), "1000 CNY", "cpu=1000m"},
 	} {
 		var headers []string
 		if c.method == http.MethodPatch {

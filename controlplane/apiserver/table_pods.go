@@ -22,6 +22,7 @@ var podTable = table{
 		wide("Node", corev1.PodSpec{}.SwaggerDoc()["nodeName"]),
 		wide("Nominated Node", corev1.PodStatus{}.SwaggerDoc()["nominatedNodeName"]),
 		wide("Readiness Gates", corev1.PodSpec{}.SwaggerDoc()["readinessGates"]),
+		wide("Per Hour", "What the pod costs for an hour at list."),
 	},
 	row: func(o controlplane.Object) metav1.TableRow {
 		pod := o.(*corev1.Pod)
@@ -34,6 +35,7 @@ var podTable = table{
 			Cells: []any{
 				pod.Name, fmt.Sprintf("%d/%d", sum.ready, sum.total), sum.status, restarts, since(pod.CreationTimestamp),
 				orNone(podIP(pod)), orNone(pod.Spec.NodeName), orNone(pod.Status.NominatedNodeName), readinessGates(pod),
+				orNone(pod.Annotations[v1alpha1.AnnotationPrice]),
 			},
 			Conditions: rowConditions(pod),
 		}
