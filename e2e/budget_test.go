@@ -30,12 +30,18 @@ savingsPlans:
 - {name: year, interval: day, term: 1y, returnWindow: 24h, discounts: [{discount: 55%}]}
 `
 
-// dear starts an instance with dear prices, which can run busybox.
+// dear starts an instance with dear prices.
 func dear(t *testing.T) *instance.Instance {
 	t.Helper()
+	return priced(t, dearPrices)
+}
+
+// priced starts an instance with a price book, which can run busybox.
+func priced(t *testing.T, book string) *instance.Instance {
+	t.Helper()
 	in, err := instance.New(instance.Config{
-		Binary: filepath.Join(binDir, "swell"), DataDir: filepath.Join(t.TempDir(), "dear"),
-		Args: []string{"--capacity", capacity, "--price-file", writeFile(t, "prices.yaml", dearPrices)},
+		Binary: filepath.Join(binDir, "swell"), DataDir: filepath.Join(t.TempDir(), "priced"),
+		Args: []string{"--capacity", capacity, "--price-file", writeFile(t, "prices.yaml", book)},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -59,3 +59,18 @@ func TestPrices(t *testing.T) {
 		t.Errorf("%d prices are remembered", len(p.known))
 	}
 }
+
+// BenchmarkPrices is what each create pays.
+func BenchmarkPrices(b *testing.B) {
+	books, err := billing.LoadBooks("acs")
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := &prices{books: books, region: func(string) string { return "eu-1" }, now: time.Now}
+	list := corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("500m"), corev1.ResourceMemory: resource.MustParse("1Gi")}
+	pod := &corev1.Pod{Spec: corev1.PodSpec{NodeName: "n", Containers: []corev1.Container{{Name: "c", Resources: corev1.ResourceRequirements{Requests: list, Limits: list}}}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		p.of(pod)
+	}
+}
