@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Emulator is what the machine runs in.
@@ -47,6 +48,8 @@ type Config struct {
 	Disk    int64             // MiB of a blank disk at the path Disk; none if 0
 	Kernel  []string          // further words of the kernel's command line
 	Output  io.Writer
+
+	silence time.Duration // that of the package if 0
 }
 
 // Find answers the paths of the emulator and of a kernel, or a MissingError.
@@ -61,7 +64,8 @@ func Find(root string) (emulator, kernel string, err error) {
 	return emulator, found[len(found)-1], nil
 }
 
-// ErrLockup is a kernel one of whose CPUs got nowhere for two minutes, which happens to an emulated one once in a while.
+// ErrLockup is a kernel one of whose CPUs got nowhere for two minutes, as it says itself or as its silence does, which
+// happens to an emulated one once in a while.
 var ErrLockup = errors.New("the kernel has locked up")
 
 // Run boots a machine, runs the program in it as root on cgroup v2, copies to Output what it prints as it
@@ -77,7 +81,7 @@ func Run(ctx context.Context, cfg Config) (code int, err error) {
 		return 0, fmt.Errorf("vm: %w", err)
 	}
 	defer os.RemoveAll(dir)
-	initBinary, image, console := filepath.Join(dir, "init"), filepath.Join(dir, "image"), filepath.Join(dir, "console")
+	initBinary, image, console, pulse := filepath.Join(dir, "init"), filepath.Join(dir, "image"), filepath.Join(dir, "console"), filepath.Join(dir, "pulse")
 	if err := buildInit(cfg.Root, initBinary); err != nil {
 		return 0, err
 	}
@@ -99,14 +103,24 @@ func Run(ctx context.Context, cfg Config) (code int, err error) {
 	words := append([]string{
 		"console=ttyS0", "quiet", "panic=-1", "softlockup_panic=1", "watchdog_thresh=60", "psi=1", "cgroup_no_v1=all", "systemd.unified_cgroup_hierarchy=1",
 	}, cfg.Kernel...)
-	cmd := exec.CommandContext(ctx, emulator, append(disk,
+	running, end := context.WithCancel(ctx)
+	defer end()
+	cmd := exec.CommandContext(running, emulator, append(disk,
 		"-accel", "tcg", "-nodefaults", "-nographic", "-no-reboot", "-m", strconv.Itoa(memory), "-smp", strconv.Itoa(cpus),
-		"-serial", "file:"+console, "-serial", "stdio",
+		"-serial", "file:"+console, "-serial", "stdio", "-serial", "file:"+pulse,
 		"-kernel", kernel, "-initrd", image, "-append", strings.Join(words, " "))...)
 	result := &result{token: j.Token, out: cfg.Output}
 	var complaints bytes.Buffer
 	cmd.Stdout, cmd.Stderr = result, &complaints
+	hung := make(chan bool, 1)
+	go func() {
+		silent := listen(running, pulse, cmp.Or(cfg.silence, silence), time.Second)
+		end()
+		hung <- silent
+	}()
 	err = cmd.Run()
+	end()
+	silent := <-hung
 	if result.ended {
 		return result.code, nil
 	}
@@ -117,7 +131,7 @@ func Run(ctx context.Context, cfg Config) (code int, err error) {
 	if ctx.Err() != nil {
 		err = errors.Join(ctx.Err(), err)
 	}
-	if bytes.Contains(said, []byte("soft lockup")) {
+	if silent || bytes.Contains(said, []byte("soft lockup")) {
 		err = errors.Join(ErrLockup, err)
 	}
 	return 0, fmt.Errorf("vm: the machine ended without a result: %w; %s; the kernel's last words:\n%s", errors.Join(err, result.err), complaints.String(), tail(said, 4000))

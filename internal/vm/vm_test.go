@@ -42,6 +42,9 @@ func TestMain(m *testing.M) {
 		}
 		fmt.Printf("env %s, a line\r\nwith returns, and one without an end", os.Getenv("GREETING"))
 		os.Exit(42)
+	case "wait":
+		fmt.Println("waits")
+		select {}
 	case "panic":
 		// The kernel's own way to end without a result.
 		if err := os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0); err != nil {
