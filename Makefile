@@ -44,6 +44,8 @@ bench: check-root build bin/httpserver bin/ctr ## measure everything but peers, 
 	go run ./perf burst --rounds 3
 	go run ./perf kill --rounds 3
 	go run ./perf churn --rounds 1
+	go run ./perf rate --rounds 3
+	go run ./perf bill --rounds 3
 	go run ./perf ledger --segments 1000000 --rounds 3
 	go run ./perf ledger --postgres --segments 300000 --rounds 3
 	$(MAKE) report

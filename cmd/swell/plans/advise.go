@@ -2,6 +2,7 @@ package plans
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -35,6 +36,9 @@ type Advisor struct {
 // historyDays is how long the past is looked at unless somebody says otherwise.
 const historyDays = 90
 
+// errNoHistory says that there is nothing to learn from.
+var errNoHistory = errors.New("there is no history")
+
 // history is the use of some days up to now, cut so that candidates can be laid onto it.
 func (a *Advisor) history(ctx context.Context, days int, candidates []plan.Candidate) (*plan.History, error) {
 	now := a.Engine.Now()
@@ -45,7 +49,7 @@ func (a *Advisor) history(ctx context.Context, days int, candidates []plan.Candi
 		return nil, err
 	}
 	if len(h.Cells) == 0 {
-		return nil, fmt.Errorf("there is no history: nothing was used in the last %d days", days)
+		return nil, fmt.Errorf("%w: nothing was used in the last %d days", errNoHistory, days)
 	}
 	// Days before the first use are no history. A slice of time begins where an interval does.
 	h.From = slices.MinFunc(h.Cells, func(x, y billing.Cell) int { return int(min(max(x.From-y.From, -1), 1)) }).From
@@ -121,8 +125,11 @@ func (a *Advisor) Recommend(ctx context.Context, days int, offer string, zone *t
 		return nil, &costs.BadQuery{Parameter: "offer", Value: offer, Want: "one of the price book: " + offerNames(a.Market.Offers())}
 	}
 	h, err := a.history(ctx, days, candidates)
+	if errors.Is(err, errNoHistory) {
+		return out, nil
+	}
 	if err != nil {
-		return out, nil // nothing was used, nothing is recommended
+		return nil, err
 	}
 	list, err := plan.Recommend(h, candidates, plan.Options{})
 	if err != nil {

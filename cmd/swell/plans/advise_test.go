@@ -1,6 +1,8 @@
 package plans
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
@@ -189,5 +191,21 @@ func TestKeeper(t *testing.T) {
 	}
 	if _, err := k.look(t.Context(), w.now.Add(time.Minute)); err != nil || status(1).Phase != v1alpha1.SavingsPlanActive {
 		t.Errorf("%+v, %v", status(1), err)
+	}
+}
+
+// broken is an engine whose ledger doesn't answer.
+type broken struct{ engine }
+
+var errBroken = errors.New("ledger: the disk is gone")
+
+func (broken) Cells(context.Context, costs.Query) ([]billing.Cell, error) { return nil, errBroken }
+
+// TestRecommendTellsOfErrors: a ledger that fails isn't one in which nothing was used.
+func TestRecommendTellsOfErrors(t *testing.T) {
+	a := worldOf(t, 1, func(int) time.Duration { return time.Hour }).advisor()
+	a.Engine = broken{a.Engine}
+	if list, err := a.Recommend(t.Context(), 90, "", nil, v1alpha1.SavingsScope{}); !errors.Is(err, errBroken) {
+		t.Errorf("%+v, %v", list, err)
 	}
 }
