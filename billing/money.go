@@ -69,15 +69,6 @@ func (m Money) Buys(p Price) Quantity {
 	return Quantity(min(q, uint64(MaxQuantity)))
 }
 
-// Part answers m×n/d rounded down (towards minus infinity); n and d aren't negative, d isn't zero, n isn't above d.
-func (m Money) Part(n, d Quantity) Money {
-	if n == d {
-		return m
-	}
-	v := m.big()
-	return moneyOf(v.Div(v.Mul(v, big.NewInt(int64(n))), big.NewInt(int64(d))))
-}
-
 // Float is m as nearly as a float64 can say it: for charts and for estimates, never for a bill.
 func (m Money) Float() float64 {
 	f, _ := new(big.Rat).SetFrac(m.big(), pow10(moneyPlaces)).Float64()

@@ -34,10 +34,7 @@ func (q Quantity) At(p Price) Money {
 // Hours writes q in hours, with all its places.
 func (q Quantity) Hours() string { return decimal(big.NewInt(int64(q)), quantityPlaces) }
 
-// Seconds answers q in unit-seconds, for people: it isn't exact.
-func (q Quantity) Seconds() float64 { return float64(q) * 3600 / 1e9 }
-
-// Millis answers q in whole unit-milliseconds, rounded half to even: for people, too.
+// Millis answers q in whole unit-milliseconds, rounded half to even: for people, it isn't exact.
 func (q Quantity) Millis() int64 {
 	if q < 0 {
 		return -(-q).Millis()

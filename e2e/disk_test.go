@@ -67,16 +67,7 @@ func TestFullDisk(t *testing.T) {
 	if _, err := c.CoreV1().Pods(ns).Get(t.Context(), "during", metav1.GetOptions{}); !apierrors.IsNotFound(err) {
 		t.Errorf("what was refused is there: %v", err)
 	}
-	if err := in.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	start(t, in)
-	for name, was := range known {
-		if is := identify(await(t, c, ns, name, "ready again", ready)); is != was {
-			t.Errorf("pod %s was %+v and is %+v", name, was, is)
-		}
-	}
-	checkMetering(t, in, c, known)
+	killAndBill(t, in, c, known)
 }
 
 // fill writes until nothing fits any more.

@@ -250,6 +250,21 @@ func killLoop(t *testing.T, in *instance.Instance, c *kubernetes.Clientset, vict
 	checkMetering(t, in, c, known)
 }
 
+// killAndBill kills an instance and starts it again: its pods are those that they were, and were metered as they ran.
+func killAndBill(t *testing.T, in *instance.Instance, c *kubernetes.Clientset, known map[string]identity) {
+	t.Helper()
+	if err := in.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	start(t, in)
+	for name, was := range known {
+		if is := identify(await(t, c, metav1.NamespaceDefault, name, "ready again", ready)); is != was {
+			t.Errorf("pod %s was %+v and is %+v", name, was, is)
+		}
+	}
+	checkMetering(t, in, c, known)
+}
+
 // checkMetering ends the pods and compares what was metered with how long each container ran.
 func checkMetering(t *testing.T, in *instance.Instance, c *kubernetes.Clientset, known map[string]identity) {
 	t.Helper()

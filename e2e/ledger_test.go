@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -39,14 +38,5 @@ func TestLedgerInPostgres(t *testing.T) {
 		t.Fatal(err)
 	}
 	known["after"] = identify(create(t, c, ns, shellPod("after", "exec sleep 100000")))
-	if err := in.Signal(syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	start(t, in)
-	for name, was := range known {
-		if is := identify(await(t, c, ns, name, "ready again", ready)); is != was {
-			t.Errorf("pod %s was %+v and is %+v", name, was, is)
-		}
-	}
-	checkMetering(t, in, c, known)
+	killAndBill(t, in, c, known)
 }

@@ -90,16 +90,6 @@ func (l *Ledger) Sequence(ctx context.Context) (int64, error) {
 	return snap.newest(ctx)
 }
 
-// Segments answers closed and open segments as Each does, for callers that want few.
-func (l *Ledger) Segments(ctx context.Context, f Filter) ([]usagev1.Segment, error) {
-	var out []usagev1.Segment
-	err := l.Each(ctx, f, func(s *usagev1.Segment) error {
-		out = append(out, *s)
-		return nil
-	})
-	return out, err
-}
-
 // Each calls fn with closed and open segments in canonical order: the UTC day of the start, pod UID, generation,
 // sequence. Corrected ones are as corrected. A segment is fn's until fn returns, its labels are nobody's to change,
 // and memory doesn't grow with the number of closed ones. An error of fn ends it and is returned.

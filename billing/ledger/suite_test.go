@@ -99,7 +99,7 @@ func record(t testing.TB, l *Ledger, segments ...usagev1.Segment) {
 
 func all(t testing.TB, l *Ledger, f Filter) []usagev1.Segment {
 	t.Helper()
-	got, err := l.Segments(t.Context(), f)
+	got, err := segmentsOf(t.Context(), l, f)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,4 +120,14 @@ func shrink(l *Ledger) {
 	if s, is := l.store.(*sqlite); is {
 		s.limits = limits{packAt: 10, maxArrivals: 40, minRun: 5, minLate: 3, maxRuns: 3}
 	}
+}
+
+// segmentsOf are those that Each tells of.
+func segmentsOf(ctx context.Context, l *Ledger, f Filter) ([]usagev1.Segment, error) {
+	var out []usagev1.Segment
+	err := l.Each(ctx, f, func(s *usagev1.Segment) error {
+		out = append(out, *s)
+		return nil
+	})
+	return out, err
 }

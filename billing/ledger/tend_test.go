@@ -185,7 +185,7 @@ func TestADamagedRunIsTold(t *testing.T) {
 	if err := os.WriteFile(files[0], b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := l.Segments(t.Context(), Filter{}); err == nil {
+	if got, err := segmentsOf(t.Context(), l, Filter{}); err == nil {
 		t.Errorf("read as %+v", got)
 	}
 }

@@ -14,12 +14,13 @@ import (
 	"time"
 
 	usagev1 "swell.dev/swell/api/usage/v1"
+	"swell.dev/swell/api/v1alpha1"
 	"swell.dev/swell/billing"
 	"swell.dev/swell/billing/ledger"
 )
 
 // DefaultAccount is whose projects are that nobody else claims, and the plans that are everybody's.
-const DefaultAccount = "default"
+const DefaultAccount = v1alpha1.DefaultAccount
 
 // facts are what the ledger keeps.
 type facts interface {
